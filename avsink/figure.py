@@ -1,0 +1,93 @@
+"""The frame around everything that a reader looks at: a caption, a description, and the data to take away.
+
+A `Figure` is what the functions of `avsink.charts` return and what a notebook cell shows. It renders as
+
+1. the body: a chart, a picture or a playable clip;
+2. the caption: what is drawn, and what to see in it (numbered by the book's style sheet);
+3. the data: a fold-out table with a CSV link, both inside the page, so that they work without a network.
+
+The description is one or two sentences that state the *result*, for readers who hear the page instead of seeing it.
+Neither text may be left out.
+
+A chart is rendered in one of two ways. In a plain notebook it is Altair's own HTML. While the book is being made
+(`AVSINK_BOOK=1` in the environment) it is inert JSON in a ``<div class="avsink-chart">``: the book's own script,
+`book/_static/charts.js`, draws it with a local copy of Vega, to the width and the colours of the page that it is on.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import mimetypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+
+__all__ = ["Figure", "clip", "picture"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Something to look at, its caption, its description, and the rows that it was made from.
+
+    body: an Altair chart, or the HTML of a picture or a clip.
+    data: the rows offered for download; None where the body is its own data.
+    """
+
+    body: alt.TopLevelMixin | str
+    caption: str
+    description: str
+    data: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("caption", "description"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"a figure needs a {name}: say what a reader should see in it")
+
+    def to_html(self, *, book: bool | None = None) -> str:
+        """The figure as HTML; `book` says for which of the two renderers, and is read from the environment if None."""
+        book = os.environ.get("AVSINK_BOOK") == "1" if book is None else book
+        body = self.body if isinstance(self.body, str) else _chart_html(self.body, book=book)
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        return f'<figure class="avsink-figure">{body}{caption}{_data_html(self.data)}</figure>'
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": f"{self.caption}\n{self.description}"}
+
+
+def picture(path: Path | str, *, caption: str, description: str) -> Figure:
+    """A picture, embedded in the page."""
+    body = f'<img src="{_data_uri(path)}" alt="{html.escape(description)}">'
+    return Figure(body=body, caption=caption, description=description)
+
+
+def clip(path: Path | str, *, caption: str, description: str) -> Figure:
+    """A clip with picture and sound, embedded in the page and playable there."""
+    body = f'<video controls loop src="{_data_uri(path)}" aria-label="{html.escape(description)}"></video>'
+    return Figure(body=body, caption=caption, description=description)
+
+
+def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
+    if not book:
+        return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}")
+    spec = json.dumps(chart.to_dict(), ensure_ascii=False).replace("</", "<\\/")  # must not end the script element
+    missing = "<noscript>This chart needs JavaScript; its data are below.</noscript>"
+    return f'<div class="avsink-chart">{missing}<script type="application/json">{spec}</script></div>'
+
+
+def _data_html(data: pd.DataFrame | None) -> str:
+    if data is None:
+        return ""
+    csv = base64.b64encode(data.to_csv(index=False).encode()).decode()
+    link = f'<a download="data.csv" href="data:text/csv;charset=utf-8;base64,{csv}">Download as CSV</a>'
+    table = data.to_html(index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}")
+    return f'<details><summary>Data ({len(data)} rows)</summary>{link}<div class="avsink-table">{table}</div></details>'
+
+
+def _data_uri(path: Path | str) -> str:
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
