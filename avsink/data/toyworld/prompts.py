@@ -1,0 +1,70 @@
+"""What the toy world says: its object names, its questions and its captions.
+
+Every sentence that a toy sample contains is written here and nowhere else, so the tokenizer of the teaching models
+can be trained on all of them (`corpus`) and a question can be read beside the rule that answers it (`jobs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+NAMES = (
+    "dog", "cat", "bird", "frog", "cow", "duck", "owl", "bee", "bell", "drum",
+    "trumpet", "whistle", "clock", "phone", "train", "piano", "guitar", "siren", "rain", "car",
+)  # fmt: skip
+"""The 20 sounding objects; an object's index here is its class."""
+
+ORDINALS = ("first", "second", "third", "fourth")
+"""How the candidates of an interleaved input are called."""
+
+SYSTEM = "You are a helpful assistant."
+SUFFIX = "Answer with the letter."
+CAPTION_REQUEST = "Describe what you see and hear in one sentence."
+
+
+def sounding_object() -> str:
+    """The 20-way question (VGGSound's job)."""
+    return "Which object makes the sound?"
+
+
+def heard_while_seen(name: str) -> str:
+    """Visual anchor, audio answer."""
+    return f"What is heard while the {name} is seen?"
+
+
+def seen_while_heard(name: str) -> str:
+    """Audio anchor, visual answer."""
+    return f"What is seen while the {name} is heard?"
+
+
+def seen_and_heard() -> str:
+    """Both modalities are anchor and answer at once."""
+    return "What is seen and heard at the same time?"
+
+
+def matching(reference_kind: str) -> str:
+    """The matching question, put after the candidates and before the reference (Flow section 5.1)."""
+    return {"audio": "Which image fits this sound?", "image": "Which sound fits this image?"}[reference_kind]
+
+
+def caption(seen: str, heard: str) -> str:
+    """The reference caption of a clip."""
+    return f"I see a {seen} and hear a {heard}."
+
+
+def option_lines(options: Sequence[str]) -> str:
+    """Options as the prompt shows them, for the tokenizer's corpus only; the adapter writes the real ones."""
+    return "".join(f"\n{chr(65 + i)}. {text}" for i, text in enumerate(options))
+
+
+def corpus() -> Iterator[str]:
+    """Every kind of sentence, often enough for each word to become one token."""
+    for name in NAMES:
+        for other in NAMES[:6]:
+            yield caption(name, other)
+        yield from (heard_while_seen(name), seen_while_heard(name), name)
+    for shift in range(len(NAMES)):
+        yield option_lines(NAMES[shift:] + NAMES[:shift])
+        yield option_lines(ORDINALS) + " ".join(ORDINALS)
+        yield from (sounding_object(), seen_and_heard(), matching("audio"), matching("image"), CAPTION_REQUEST)
+        yield from (SUFFIX, SYSTEM, "system\n", "user\n", "assistant\n", "\n".join(ORDINALS))
