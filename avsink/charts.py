@@ -26,6 +26,7 @@ What all charts keep to:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import altair as alt
@@ -46,37 +47,38 @@ INK = {
     "grey": "#858585",
     "teal": "#2f97a8",
 }
-SOURCE_INK = {
-    "Video": "blue",
-    "Cross-frame": "blue",
-    "Audio": "orange",
-    "Cross-audio": "orange",
-    "V+A": "green",
-    "Audio↮Video": "green",
-    "Question": "purple",
-    "NonOptQ": "gold",
-    "TrueOpt": "teal",
-    "FalseOpt": "pink",
-    "Candidates": "blue",
-    "Cross-candidate": "grey",
-    "CorrectCand": "teal",
-    "IncorrectCand": "pink",
-    "Reference": "orange",
-    "CorrectOpt": "green",
-    "IncorrectOpt": "gold",
+SOURCE = {  # what a curve's tokens are: (ink, point shape)
+    "Video": ("blue", "circle"),
+    "Audio": ("orange", "triangle-up"),
+    "V+A": ("green", "square"),
+    "Question": ("purple", "diamond"),
+    "NonOptQ": ("gold", "cross"),
+    "TrueOpt": ("teal", "triangle-down"),
+    "FalseOpt": ("pink", "triangle-right"),
+    "Cross-frame": ("blue", "circle"),
+    "Cross-audio": ("orange", "triangle-up"),
+    "Audio↮Video": ("green", "square"),
+    "Cross-candidate": ("grey", "square"),
+    "Candidates": ("blue", "circle"),
+    "Reference": ("orange", "triangle-up"),
+    "CorrectCand": ("teal", "triangle-down"),
+    "IncorrectCand": ("pink", "triangle-right"),
+    "CorrectOpt": ("green", "square"),
+    "IncorrectOpt": ("gold", "cross"),
 }
-TARGET_STROKE = {  # target: (dash pattern, point shape)
-    "": ([1, 0], "circle"),
-    "Question": ([1, 0], "circle"),
-    "Last": ([6, 3], "square"),
-    "Video": ([2, 2], "triangle-up"),
-    "Audio": ([2, 2], "triangle-down"),
-    "TrueOpt": ([8, 3, 2, 3], "diamond"),
-    "NonOptQ": ([2, 2], "cross"),
-    "Reference": ([8, 3, 2, 3], "diamond"),
-    "CorrectOpt": ([2, 2], "cross"),
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+TARGET_DASH = {  # where a curve's edges end; the points of a dashed curve are hollow
+    "": DASHES[0],
+    "Question": DASHES[0],
+    "Last": DASHES[1],
+    "Video": DASHES[2],
+    "Audio": DASHES[2],
+    "NonOptQ": DASHES[2],
+    "CorrectOpt": DASHES[2],
+    "TrueOpt": DASHES[3],
+    "Reference": DASHES[3],
 }
-SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down"]
+SHAPES = list(dict.fromkeys(shape for _, shape in SOURCE.values()))
 MODALITIES = {"video": INK["blue"], "audio": INK["orange"]}
 
 
@@ -92,13 +94,8 @@ def knockout_curves(
     _require(df, "pathway", "layer", "mean", "low", "high", "n")
     names = list(dict.fromkeys(df["pathway"] if pathways is None else pathways))
     rows = _rounded(df[df["pathway"].isin(names)])
-    colours, dashes, shapes = zip(*(_stroke(name, at=i) for i, name in enumerate(names)), strict=True)
-
+    look = _look("pathway", names, title="blocked (click to single out)")
     picked = alt.selection_point(fields=["pathway"], bind="legend")
-    legend = alt.Legend(title="blocked (click to single out)", orient="top", symbolStrokeWidth=2, labelLimit=0)
-    colour = alt.Color("pathway:N", scale=alt.Scale(domain=names, range=colours), sort=names, legend=legend)
-    dash = alt.StrokeDash("pathway:N", scale=alt.Scale(domain=names, range=dashes), sort=names, legend=legend)
-    shape = alt.Shape("pathway:N", scale=alt.Scale(domain=names, range=shapes), sort=names, legend=legend)
     tooltip = [
         alt.Tooltip("pathway:N", title="blocked"),
         alt.Tooltip("layer:Q", title="centre layer"),
@@ -110,16 +107,19 @@ def knockout_curves(
 
     x = alt.X("layer:Q", title="centre layer of the blocked window", axis=_layer_axis(rows["layer"]))
     y = alt.Y("mean:Q", title="Δp of the answer", axis=alt.Axis(format="+.0%", tickCount=5))
-    base = alt.Chart(rows).encode(x=x, color=colour)
-    zero = alt.Chart(rows).mark_rule(color=INK["grey"], strokeWidth=1).encode(y=alt.datum(0))
-    band = base.mark_area(strokeWidth=0).encode(
-        y=alt.Y("low:Q"), y2="high:Q", opacity=alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
+    base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=INK["grey"]).encode(y=alt.datum(0))
+    veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
+    shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
+    band = base.transform_calculate(tint=look["tint"]).mark_area(strokeWidth=0)
+    band = band.encode(y="low:Q", y2="high:Q", fill=alt.Fill("tint:N", scale=None), detail="pathway:N", opacity=veiled)
+    line = base.mark_line(strokeWidth=2, fill=None).encode(
+        y=y, stroke=look["stroke"], strokeDash=look["strokeDash"], opacity=shown
     )
-    faded = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
-    line = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash, opacity=faded)
-    point = base.mark_point(size=30, filled=True).encode(y=y, shape=shape, opacity=faded).add_params(picked)
+    point = base.mark_point(size=36, strokeWidth=1.5).encode(
+        y=y, stroke=look["stroke"], fill=look["fill"], shape=look["shape"], opacity=shown
+    )
     target = base.mark_point(size=300, opacity=0).encode(y=y, tooltip=tooltip)  # easier to hit than the point itself
-    layers = alt.layer(zero, band, line, point, target)
+    layers = alt.layer(zero, band, line, point.add_params(picked), target)
 
     if "category" not in rows:
         return _figure(layers.properties(width="container", height=300), rows, caption, description)
@@ -168,25 +168,21 @@ def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: 
     _require(df, "step", "measure", "value")
     rows = _rounded(df)
     names = list(dict.fromkeys(rows["measure"]))
-    colours, dashes, _ = zip(*(_stroke(name, at=i) for i, name in enumerate(names)), strict=True)
+    look = _look("measure", names, title=None)
     picked = alt.selection_point(fields=["measure"], bind="legend")
-    legend = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, labelLimit=0)
     lines = (
         alt.Chart(rows)
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("step:Q", title="optimiser step", axis=alt.Axis(tickCount=6)),
             y=alt.Y("value:Q", title=title, axis=alt.Axis(format=unit, tickCount=5)),
-            color=alt.Color("measure:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend),
-            strokeDash=alt.StrokeDash(
-                "measure:N", sort=names, scale=alt.Scale(domain=names, range=dashes), legend=legend
-            ),
+            stroke=look["stroke"],
+            strokeDash=look["strokeDash"],
             opacity=alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12)),
             tooltip=[alt.Tooltip("measure:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=unit)],
         )
-        .add_params(picked)
     )
-    return _figure(lines.properties(width="container", height=260), rows, caption, description)
+    return _figure(lines.add_params(picked).properties(width="container", height=260), rows, caption, description)
 
 
 def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
@@ -238,10 +234,30 @@ def _layer_axis(layers: pd.Series) -> alt.Axis:
 
 
 def _stroke(name: str, *, at: int) -> tuple[str, list[int], str]:
-    """Colour, dash pattern and point shape of a series: by what its name says, else by its place in the legend."""
-    source, _, target = name.partition("↛")
-    ink = SOURCE_INK.get(source.strip()) or list(INK)[at % len(INK)]
-    dash, shape = TARGET_STROKE.get(target.strip()) or ([4, 2], SHAPES[at % len(SHAPES)])
-    if source.strip() not in SOURCE_INK:
-        dash, shape = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]][at % 4], SHAPES[at % len(SHAPES)]
-    return INK[ink], dash, shape
+    """Colour, dash pattern and point shape of a series: by the tokens that its name tells of, else by its place."""
+    source, _, target = (part.strip() for part in name.partition("↛"))
+    if source in SOURCE:
+        ink, shape = SOURCE[source]
+        return INK[ink], TARGET_DASH.get(target, DASHES[1]), shape
+    return list(INK.values())[at % len(INK)], DASHES[at % len(DASHES)], SHAPES[at % len(SHAPES)]
+
+
+def _look(field: str, names: list[str], *, title: str | None) -> dict[str, alt.SchemaBase | str]:
+    """The channels that tell series apart. They share field, domain and legend, so Vega merges them into one legend.
+
+    `tint` is the colour again, as an expression: bands take theirs from it to stay out of that legend.
+    """
+    colours, dashes, shapes = zip(*(_stroke(name, at=at) for at, name in enumerate(names)), strict=True)
+    fills = [colour if dash == DASHES[0] else "transparent" for colour, dash in zip(colours, dashes, strict=True)]
+    legend = alt.Legend(title=title, orient="top", symbolSize=110, symbolOpacity=1, labelLimit=0)
+
+    def channel(kind: type, values: Iterable) -> alt.SchemaBase:
+        return kind(f"{field}:N", sort=names, legend=legend, scale=alt.Scale(domain=names, range=list(values)))
+
+    return {
+        "stroke": channel(alt.Stroke, colours),
+        "fill": channel(alt.Fill, fills),
+        "strokeDash": channel(alt.StrokeDash, dashes),
+        "shape": channel(alt.Shape, shapes),
+        "tint": f"({json.dumps(dict(zip(names, colours, strict=True)))})[datum.{field}]",
+    }
