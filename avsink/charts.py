@@ -106,12 +106,12 @@ def knockout_curves(
     ]
 
     x = alt.X("layer:Q", title="centre layer of the blocked window", axis=_layer_axis(rows["layer"]))
-    y = alt.Y("mean:Q", title="Δp of the answer", axis=alt.Axis(format="+.0%", tickCount=5))
+    y = alt.Y("mean:Q", title="Δp of the answer", axis=alt.Axis(format=".0%", tickCount=5))
     base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=INK["grey"]).encode(y=alt.datum(0))
     veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
     shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
     band = base.transform_calculate(tint=look["tint"]).mark_area(strokeWidth=0)
-    band = band.encode(y="low:Q", y2="high:Q", fill=alt.Fill("tint:N", scale=None), detail="pathway:N", opacity=veiled)
+    band = band.encode(y="low:Q", y2="high:Q", fill=alt.Fill("tint:N", scale=None), detail="pathway:N", fillOpacity=veiled)
     line = base.mark_line(strokeWidth=2, fill=None).encode(
         y=y, stroke=look["stroke"], strokeDash=look["strokeDash"], opacity=shown
     )
