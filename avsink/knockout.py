@@ -1,0 +1,143 @@
+"""Attention knockout along named pathways, layer by layer (Flow section 4.1; figures 3, 4, 9 and 10).
+
+For one sample that the model answers correctly:
+
+1. p_base is the probability of the predicted letter in the clean run;
+2. for each pathway, a set of edges source -> target, and each layer l, these edges are blocked in a window of k layers
+   around l, which gives p_knockout of the same letter;
+3. Δp = (p_knockout - p_base) / p_base is clearly below 0 where the pathway carries what the prediction needs, and near
+   0 where it can be spared.
+
+Pathways are data: a table from the paper's own labels to edges in a prompt's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from avsink.run import Block, Unmeasured, clean_run
+
+__all__ = ["FIGURE_3", "FIGURE_4", "FIGURE_9", "FIGURE_10", "PATHWAYS", "Pathway", "sweep", "window"]
+
+# Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2).
+GROUPS: dict[str, Callable[[object], Tensor]] = {
+    "Video": lambda layout: layout.video,
+    "Audio": lambda layout: layout.audio,
+    "V+A": lambda layout: torch.cat([layout.video, layout.audio]),
+    "Question": lambda layout: layout.question,
+    "NonOptQ": lambda layout: layout.non_option_question,
+    "TrueOpt": lambda layout: layout.true_option,
+    "FalseOpt": lambda layout: layout.false_options,
+    "Last": lambda layout: layout.last,
+}
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """A way that information may take, and that can be closed.
+
+    name: the paper's label. Source↛Target keeps the target's queries from the source's keys; ↮ does so both ways.
+    edges: maps a `TokenLayout` to pairs (source positions, target positions).
+    """
+
+    name: str
+    edges: Callable[[object], Iterable[tuple[Tensor, Tensor]]]
+
+    def plan(self, layout, *, layers: range) -> tuple[Block, ...]:
+        """The interventions that close this pathway in `layers`; none if the prompt lacks one of its ends."""
+        ends = [(source, target) for source, target in self.edges(layout) if len(source) and len(target)]
+        return tuple(Block(source, target, layers) for source, target in ends)
+
+
+def _from_to(source: str, target: str) -> Pathway:
+    return Pathway(f"{source}↛{target}", lambda layout: [(GROUPS[source](layout), GROUPS[target](layout))])
+
+
+def _across(name: str, pieces: str) -> Pathway:
+    """Each piece's queries, all other pieces' keys; later pieces are out of reach anyway."""
+
+    def edges(layout):
+        parts = getattr(layout, pieces)
+        return [(torch.cat([*parts[:i], *parts[i + 1 :]]), part) for i, part in enumerate(parts) if len(parts) > 1]
+
+    return Pathway(name, edges)
+
+
+def _both(one: str, other: str) -> Pathway:
+    ways = (_from_to(one, other), _from_to(other, one))
+    return Pathway(f"{one}↮{other}", lambda layout: [pair for way in ways for pair in way.edges(layout)])
+
+
+PATHWAYS: dict[str, Pathway] = {
+    pathway.name: pathway
+    for pathway in [
+        _across("Cross-frame", "frames"),
+        _across("Cross-audio", "audio_chunks"),
+        _both("Audio", "Video"),
+        _from_to("Audio", "Video"),
+        _from_to("Video", "Audio"),
+        *(_from_to(a, b) for b in ("Question", "Last", "TrueOpt", "NonOptQ") for a in ("Video", "Audio", "V+A")),
+        _from_to("NonOptQ", "TrueOpt"),
+        *(_from_to(a, "Last") for a in ("Question", "TrueOpt", "FalseOpt", "NonOptQ")),
+    ]
+}
+FIGURE_3 = ("Cross-frame", "Cross-audio", "Audio↮Video")
+FIGURE_4 = ("Video↛Question", "Audio↛Question", "Video↛Last", "Audio↛Last", "Question↛Last")
+FIGURE_9 = ("Video↛Audio", "Audio↛Video", "V+A↛Question", "V+A↛Last")
+FIGURE_10 = (
+    *("Video↛NonOptQ", "Audio↛NonOptQ", "V+A↛NonOptQ"),
+    *("Video↛TrueOpt", "Audio↛TrueOpt", "V+A↛TrueOpt", "NonOptQ↛TrueOpt"),
+    *("TrueOpt↛Last", "FalseOpt↛Last", "NonOptQ↛Last"),
+)
+
+
+def window(center: int, *, k: int, n_layers: int) -> range:
+    """The k layers centred on `center`, fewer at the ends of the network."""
+    if k < 1 or k % 2 == 0:
+        raise ValueError(f"a window of {k} layers has no centre: take an odd number, 7 in the paper")
+    return range(max(0, center - k // 2), min(n_layers, center + k // 2 + 1))
+
+
+def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGURE_4)) -> pd.DataFrame:
+    """Close each pathway around each layer: one row per (pathway, layer), in that order.
+
+    A pathway of which the prompt lacks an end (no sound, say) has no rows. The prediction is the most probable of the
+    option letters, its probability that of the softmax over the whole vocabulary.
+    Raises `SampleError` if the sample cannot be used, and its kind `Unmeasured` if it is answered wrongly.
+    """
+    inputs = model.prepare(sample)
+    run = clean_run(model, inputs)
+    if run.predicted != sample.answer:
+        raise Unmeasured(sample.id, "answered wrongly")
+    cells = [
+        (name, layer, layers, plan)
+        for name in pathways
+        for layer in range(model.n_layers)
+        if (plan := PATHWAYS[name].plan(inputs.layout, layers=(layers := window(layer, k=k, n_layers=model.n_layers))))
+    ]
+    if not cells:
+        raise Unmeasured(sample.id, "has none of the pathways")
+    p_base = run.letter_probabilities[run.predicted]
+    p_knockout = run.read(run.predicted, run.replay([plan for *_, plan in cells])).tolist()
+    return pd.DataFrame(
+        {
+            "sample": sample.id,
+            "task": sample.task,
+            "category": sample.category,
+            "pathway": name,
+            "layer": layer,
+            "window_start": layers.start,
+            "window_stop": layers.stop,
+            "p_base": p_base,
+            "p_knockout": p,
+            "delta_p": (p - p_base) / p_base,
+            "predicted": run.predicted,
+            "answer": sample.answer,
+        }
+        for (name, layer, layers, _), p in zip(cells, p_knockout, strict=True)
+    )
