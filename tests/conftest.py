@@ -1,0 +1,80 @@
+"""Shared fixtures: an untrained model saved like any checkpoint, and small clips of every awkward kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+
+def write_clip(
+    path: Path,
+    *,
+    seconds: float = 4.0,
+    sound: float | None = None,
+    picture: bool = True,
+    fps: int = 8,
+    size: int = 96,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """An mp4 whose frame k is a flat grey of level 16 + 5k and whose sound is a 440 Hz tone.
+
+    sound: its length in seconds; None: as long as the picture; 0: no sound track.
+    """
+    sound = seconds if sound is None else sound
+    with av.open(str(path), "w", options=options or {}) as out:
+        video = out.add_stream("h264", rate=fps, options={"preset": "ultrafast"}) if picture else None
+        audio = out.add_stream("aac", rate=16_000, layout="mono") if sound else None
+        if video:
+            video.width = video.height = size
+            video.pix_fmt = "yuv420p"
+        for k in range(round(seconds * fps) if video else 0):
+            image = np.full((size, size, 3), min(16 + 5 * k, 250), np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        if video:
+            out.mux(video.encode(None))
+        if audio:
+            tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(sound * 16_000)) / 16_000).astype(np.float32)
+            for start in range(0, len(tone), 1024):
+                frame = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 16_000, start
+                out.mux(audio.encode(frame))
+            out.mux(audio.encode(None))
+    return path
+
+
+def write_image(path: Path, *, level: int = 128, size: int = 96) -> Path:
+    """A flat grey png."""
+    with av.open(str(path), "w", format="image2") as out:
+        stream = out.add_stream("png", rate=1)
+        stream.width = stream.height = size
+        stream.pix_fmt = "rgb24"
+        image = np.full((size, size, 3), level, np.uint8)
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """A folder of small files: clip.mp4 (4 s), silent.mp4, sound.mp4 (no picture), odd.mp4, grey images and more."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_clip(folder / "clip.mp4")
+    write_clip(folder / "silent.mp4", sound=0)
+    write_clip(folder / "sound.mp4", picture=False)
+    write_clip(folder / "odd.mp4", seconds=2.5)
+    write_clip(folder / "short_sound.mp4", sound=3.3)
+    write_clip(folder / "long_sound.mp4", sound=6.7)
+    write_clip(folder / "one_frame.mp4", seconds=0.125, sound=0.5)
+    write_clip(folder / "five_minutes.mp4", seconds=300, fps=1, size=32, sound=1)
+    write_clip(folder / "front.mp4", options={"movflags": "faststart"})
+    write_clip(folder / "clip.mkv")
+    for k in range(4):
+        write_image(folder / f"image{k}.png", level=40 + 50 * k)
+        write_clip(folder / f"sound{k}.mp4", seconds=1.0 + 0.5 * k, picture=False)
+    (folder / "empty.mp4").touch()
+    whole = (folder / "clip.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    return folder
