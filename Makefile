@@ -1,0 +1,36 @@
+# `make` alone tells what there is. Every target sets itself up: a fresh machine needs Python 3.11 and nothing else
+# (the browser check of `make test` needs a Chromium).
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint sync clean
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[book,test]"
+	@touch $@
+
+setup: $(READY)  ## install everything, pinned, into .venv
+
+book: $(READY)  ## run the notebooks whose inputs changed, and render the book to _build/html
+	$(PYTHON) -m avsink.book
+
+test: $(READY) lint  ## lint, then every test: the package, the notebooks, and a small book in a browser
+	$(PYTHON) -m pytest tests notebooks --nbmake --nbmake-timeout=300
+
+lint: $(READY)  ## check style, and that the notebooks' two forms agree
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m avsink.notebooks check
+
+sync: $(READY)  ## bring the two forms of every notebook in step (the newer one wins) and drop outputs
+	$(PYTHON) -m avsink.notebooks sync
+
+clean:  ## remove what the book made: pages, runs, caches (results and .venv stay)
+	rm -rf _build book/runs .pytest_cache .ruff_cache

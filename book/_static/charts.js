@@ -1,0 +1,70 @@
+// Draws every chart that a page of the book declares: <div class="avsink-chart"> with a Vega-Lite spec inside.
+//
+// 1. Width: facets wrap to as many columns as fit; legends likewise. Redrawn when the column of text changes its width.
+// 2. Colours: of axes and text, those of the page's light or dark theme. Redrawn when the reader switches.
+// 3. State: data-state becomes "drawn" or "failed", which is what tests/test_book.py looks at. A failure says so on the
+//    page, because a blank space looks like an empty result.
+
+(() => {
+  const PANEL = 250; // least width of a facet's panel, in px
+  const LEGEND_ENTRY = 130;
+
+  function theme(columns) {
+    const dark = document.documentElement.dataset.theme === "dark";
+    const text = dark ? "#ced6dd" : "#323232";
+    const faint = dark ? "#3a4048" : "#e4e6e9";
+    const line = dark ? "#6b7480" : "#a9b0b8";
+    const font = getComputedStyle(document.body).fontFamily;
+    const label = { labelColor: text, titleColor: text, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 };
+    return {
+      background: "transparent",
+      font,
+      view: { stroke: null },
+      axis: { ...label, gridColor: faint, domainColor: line, tickColor: line, titlePadding: 8, labelOverlap: true },
+      axisX: { grid: false },
+      header: { ...label, labelFontSize: 13, labelPadding: 6 },
+      legend: { ...label, columns, columnPadding: 14, titlePadding: 6, offset: 12, symbolStrokeWidth: 2 },
+      title: { color: text },
+    };
+  }
+
+  function fitted(spec, width) {
+    if (!spec.facet) return { ...spec, autosize: { type: "fit-x", contains: "padding" } };
+    const columns = Math.max(1, Math.min(spec.columns ?? 3, Math.floor(width / PANEL)));
+    const axes = 75, gap = 22; // room for the vertical axis with its title, and between panels
+    const panel = Math.floor((width - axes - gap * (columns - 1)) / columns);
+    return { ...spec, columns, spacing: gap, spec: { ...spec.spec, width: panel } };
+  }
+
+  async function draw(chart) {
+    const { spec, place } = chart;
+    const width = place.clientWidth;
+    if (!width) return; // inside something folded; its ResizeObserver calls again when it opens
+    chart.width = width;
+    const config = theme(Math.max(1, Math.floor(width / LEGEND_ENTRY)));
+    const actions = { export: true, source: false, compiled: false, editor: false };
+    try {
+      chart.view?.finalize();
+      const options = { config, actions, renderer: "svg", tooltip: { theme: document.documentElement.dataset.theme } };
+      chart.view = await vegaEmbed(place, fitted(spec, width), options);
+      place.parentElement.dataset.state = "drawn";
+    } catch (error) {
+      place.parentElement.dataset.state = "failed";
+      place.textContent = `This chart could not be drawn (${error.message}). Its data are below.`;
+    }
+  }
+
+  function declare(element) {
+    const spec = JSON.parse(element.querySelector("script").textContent);
+    const place = document.createElement("div");
+    element.append(place);
+    const chart = { spec, place, width: 0, view: null };
+    new ResizeObserver(() => { if (Math.abs(place.clientWidth - chart.width) > 8) draw(chart); }).observe(place);
+    return chart;
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const charts = [...document.querySelectorAll(".avsink-chart")].map(declare);
+    new MutationObserver(() => charts.forEach(draw)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  });
+})();
