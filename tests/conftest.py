@@ -78,3 +78,64 @@ def clips(tmp_path_factory) -> Path:
     whole = (folder / "clip.mp4").read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     return folder
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory) -> Path:
+    """An untrained tiny-omni, saved as an ordinary folder."""
+    from avsink.data.toyworld.build import build_model, build_processor, build_tokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    tokenizer = build_tokenizer()
+    build_processor(tokenizer).save_pretrained(folder)
+    build_model(tokenizer, layers=3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(untrained):
+    """That folder, loaded as any other."""
+    import avsink
+
+    return avsink.load(untrained, device="cpu")
+
+
+def clip_sample(*paths: Path, sound: bool | tuple[bool, ...] = True, **changes):
+    """A three-way question about one clip or several."""
+    from avsink import Media, Sample, Text
+
+    sounds = (sound,) * len(paths) if isinstance(sound, bool) else sound
+    clips = (Media(path=path, kind="video", sound=heard) for path, heard in zip(paths, sounds, strict=True))
+    fields = {
+        "id": "clip-1",
+        "task": "sounding object",
+        "category": "sounding object",
+        "parts": (*clips, Text(text="Which object makes the sound?")),
+        "options": ("dog", "cat", "bird"),
+        "suffix": "Answer with the letter.",
+        "answer": "B",
+    }
+    return Sample(**(fields | changes))
+
+
+def matching_sample(folder: Path, *, reference: str = "audio"):
+    """Four candidates of one kind, the question, and the reference of the other kind (Flow section 5.1)."""
+    from avsink import Media, Sample, Text
+
+    images = [folder / f"image{k}.png" for k in range(4)]
+    sounds = [folder / f"sound{k}.mp4" for k in range(4)]
+    kinds = ("image", "audio") if reference == "audio" else ("audio", "image")
+    candidates, other = (images, sounds[2]) if reference == "audio" else (sounds, images[2])
+    parts = []
+    for k, path in enumerate(candidates):
+        parts += [Text(text=f"[{k + 1}] ", role="label"), Media(path=path, kind=kinds[0], role="candidate")]
+    parts += [Text(text="Which one fits?"), Media(path=other, kind=kinds[1], role="reference")]
+    return Sample(
+        id="match-1",
+        task="match the reference",
+        category=f"{reference} reference",
+        parts=tuple(parts),
+        options=("first", "second", "third", "fourth"),
+        suffix="Answer with the letter.",
+        answer="C",
+    )

@@ -17,7 +17,7 @@ _library: torch.library.Library | None = None
 
 
 def enable_torchvision() -> None:
-    """Declare torchvision's missing operators if this torch lacks them. Call before transformers; calling again is free."""
+    """Declare torchvision's missing operators, if they are. Call before transformers; calling again is free."""
     global _library
     if _library is not None or hasattr(torch.ops.torchvision, "nms"):
         return

@@ -1,0 +1,252 @@
+"""Which token is what (Flow sections 2 and 5; Hubs' token groups): index tensors over one expanded prompt.
+
+The prompt is written as text with one placeholder a medium; the processor then replaces each placeholder by hundreds of
+tokens. Both forms are tokenised, so the groups can be found exactly, without searching for words:
+
+1. `Piece`s: the adapter writes the prompt as a sequence of pieces, and says of each what part it plays;
+2. every token of the text belongs to the piece in which its first character lies;
+3. align: walk through text tokens and expanded tokens together. A placeholder takes every expanded token up to the text
+   token that follows it; every other text token must be met unchanged, one to one;                      -> piece [N]
+4. inside a medium's piece, the model's placeholder ids tell video from audio. Video tokens are cut into temporal grids
+   (`frames`), audio tokens into the runs that the interleaving leaves together (`audio_chunks`);
+5. `check`: the groups must cover the prompt and must not overlap.
+
+Positions are LongTensors, sorted, never (start, end) ranges: some families interleave token by token. Images count as
+video: both are what the model sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from avsink.data.sample import Media
+
+__all__ = ["MediaTokens", "Piece", "TokenLayout", "align"]
+
+Role = Literal["system", "medium", "question", "label", "letter", "option", "suffix", "header"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of the prompt's text.
+
+    role: `letter` is an option's letter and `option` the rest of its line, with the newline that ends it; `suffix` is
+    whatever else stands around options; `header` is the template between the user's words and the answer.
+    option: which option a `letter` or `option` belongs to. medium: what a `medium` stands for.
+    """
+
+    text: str
+    role: Role
+    option: int | None = None
+    medium: Media | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaTokens:
+    """The ids that the model replaces by features."""
+
+    video: int
+    image: int
+    audio: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenLayout:
+    """Positions of every group in a prompt of `n` tokens.
+
+    system: everything before the user's turn. video, audio: all placeholder tokens of that modality.
+    frames: one list per temporal grid. audio_chunks: one per unbroken run of audio tokens.
+    question: of a question about clips, the whole text of the user, options and suffix too (Flow section 2); of an
+        interleaved input, only the segment that states the task (Flow section 5.1).
+    option_letters: the position of each option's letter. options: the positions of each whole line.
+    candidates, reference: the media of an interleaved input, each candidate by itself.
+    header: template between the user's text and the end. last: the final token, where the answer is predicted, (1,).
+    other: what no group of the papers names: delimiters of media, labels, of interleaved inputs the option lines.
+    answer: the index of the right option.
+    """
+
+    n: int
+    system: Tensor
+    video: Tensor
+    audio: Tensor
+    frames: tuple[Tensor, ...]
+    audio_chunks: tuple[Tensor, ...]
+    question: Tensor
+    option_letters: tuple[int, ...]
+    options: tuple[Tensor, ...]
+    candidates: tuple[Tensor, ...]
+    reference: Tensor
+    header: Tensor
+    last: Tensor
+    other: Tensor
+    answer: int | None = None
+
+    @property
+    def true_option(self) -> Tensor:
+        """TrueOpt of Flow appendix F.1.2, CorrectOpt of section 5: the *letter* of the right option."""
+        return _long(p for i, p in enumerate(self.option_letters) if i == self.answer)
+
+    @property
+    def false_options(self) -> Tensor:
+        """FalseOpt, IncorrectOpt: the letters of the other options."""
+        return _long(p for i, p in enumerate(self.option_letters) if i != self.answer)
+
+    @property
+    def true_line(self) -> Tensor:
+        """The whole line of the right option, its letter included."""
+        return _joined(line for i, line in enumerate(self.options) if i == self.answer)
+
+    @property
+    def false_lines(self) -> Tensor:
+        """The whole lines of the other options."""
+        return _joined(line for i, line in enumerate(self.options) if i != self.answer)
+
+    @property
+    def non_option_question(self) -> Tensor:
+        """NonOptQ: the question without its option letters. The three parts make up the question."""
+        return self.question[~torch.isin(self.question, _long(self.option_letters))]
+
+    @property
+    def stem(self) -> Tensor:
+        """The question without its option lines."""
+        return self.question[~torch.isin(self.question, _joined(self.options))]
+
+    @property
+    def structure(self) -> tuple[str, ...]:
+        """The order of the segments of an interleaved input (Flow appendix D.3.1), or () for a clip."""
+        if not self.candidates:
+            return ()
+        segments = {"candidates": self.candidates[0], "question": self.question, "reference": self.reference}
+        return tuple(sorted((name for name in segments if len(segments[name])), key=lambda name: segments[name][0]))
+
+    def groups(self) -> dict[str, Tensor]:
+        """Name -> positions, every group as one tensor. Some groups lie inside others."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("n", "answer")}
+        found["option_letters"] = _long(self.option_letters)
+        for name in ("true_option", "false_options", "non_option_question"):
+            found[name] = getattr(self, name)
+        return {name: _joined(group) if isinstance(group, tuple) else group for name, group in found.items()}
+
+    def check(self) -> None:
+        """Raise ValueError unless the groups cover the prompt once, and frames and chunks their modality."""
+        groups = self.groups()
+        whole = ("system", "video", "audio", "question", "other", "header", "last")
+        for name, parts, all_of_it in (
+            ("prompt", [groups[part] for part in whole], torch.arange(self.n)),
+            ("video", [groups["frames"]], self.video),
+            ("audio", [groups["audio_chunks"]], self.audio),
+        ):
+            if not torch.equal(torch.cat(parts).sort().values, all_of_it):
+                raise ValueError(f"the parts of the {name} overlap or leave tokens out")
+        if not torch.isin(_joined([*self.candidates, self.reference]), _joined([self.video, self.audio])).all():
+            raise ValueError("candidates and reference must be tokens of media")
+
+    @classmethod
+    def build(
+        cls,
+        pieces: Sequence[Piece],
+        *,
+        text_ids: Sequence[int],
+        starts: Sequence[int],
+        input_ids: Sequence[int],
+        tokens: MediaTokens,
+        grids: Sequence[int],
+        answer: int | None = None,
+    ) -> TokenLayout:
+        """Steps 2 to 5.
+
+        text_ids, starts: the tokenised text and the place of each token's first character in it.
+        input_ids: the expanded prompt. grids: tokens of one temporal grid, for each video or image in turn.
+        """
+        ends = torch.tensor([len(piece.text) for piece in pieces]).cumsum(0)
+        of_text = torch.bucketize(torch.tensor(starts), ends, right=True)  # (text tokens,)
+        piece = of_text[align(text_ids, input_ids, placeholders={tokens.video, tokens.image, tokens.audio})]  # (N,)
+        ids = torch.tensor(input_ids)
+        seen, heard = (ids == tokens.video) | (ids == tokens.image), ids == tokens.audio
+
+        def of(chosen: Callable[[Piece], bool], among: Tensor | None = None) -> Tensor:
+            flags = torch.tensor([chosen(p) for p in pieces])[piece]
+            return (flags if among is None else flags & among).nonzero()[:, 0]
+
+        media = [p for p in pieces if p.role == "medium"]
+        visual = [p for p in media if p.medium.kind != "audio"]
+        parallel = any(p.medium.role != "clip" for p in media)
+        asked = ("question",) if parallel else ("question", "letter", "option", "suffix")
+        lines = sorted({p.option for p in pieces if p.option is not None})
+        end = of(lambda p: p.role == "header")
+        layout = dict(
+            system=of(lambda p: p.role == "system"),
+            video=of(lambda p: p.role == "medium", seen),
+            audio=of(lambda p: p.role == "medium", heard),
+            question=of(lambda p: p.role in asked),
+            header=end[:-1],
+            last=end[-1:],
+        )
+        built = cls(
+            n=len(ids),
+            **layout,
+            other=_complement(_joined(layout.values()), len(ids)),
+            frames=tuple(
+                frame
+                for p, size in zip(visual, grids, strict=True)
+                for frame in of(lambda q, p=p: q is p, seen).split(size)
+            ),
+            audio_chunks=tuple(chunk for p in media for chunk in _runs(of(lambda q, p=p: q is p, heard))),
+            option_letters=tuple(
+                _only(of(lambda p, k=k: p.role == "letter" and p.option == k), f"option {k + 1}'s letter")
+                for k in lines
+            ),
+            options=tuple(of(lambda p, k=k: p.option == k) for k in lines),
+            candidates=tuple(of(lambda q, p=p: q is p, seen | heard) for p in media if p.medium.role == "candidate"),
+            reference=of(lambda p: p.medium is not None and p.medium.role == "reference", seen | heard),
+            answer=answer,
+        )
+        built.check()
+        return built
+
+
+def align(text_ids: Sequence[int], input_ids: Sequence[int], *, placeholders: set[int]) -> Tensor:
+    """For each expanded token, the text token that it comes from, (N,)."""
+    origin: list[int] = []
+    for i, token in enumerate(text_ids):
+        if token not in placeholders:
+            if len(origin) == len(input_ids) or input_ids[len(origin)] != token:
+                raise ValueError(f"the processor changed the text: token {i} ({token}) is not where it should be")
+            origin.append(i)
+            continue
+        after = text_ids[i + 1]  # a placeholder is always followed by its end-of-medium token
+        while len(origin) < len(input_ids) and input_ids[len(origin)] != after:
+            origin.append(i)
+    if len(origin) != len(input_ids):
+        raise ValueError(f"the processor added {len(input_ids) - len(origin)} tokens after the text")
+    return torch.tensor(origin)
+
+
+def _long(positions: Iterable[int]) -> Tensor:
+    return torch.tensor(list(positions), dtype=torch.long)
+
+
+def _joined(groups: Iterable[Tensor]) -> Tensor:
+    return torch.cat([_long(()), *groups]).sort().values
+
+
+def _runs(positions: Tensor) -> tuple[Tensor, ...]:
+    """Cut sorted positions where one is skipped."""
+    breaks = (positions.diff() > 1).nonzero()[:, 0] + 1
+    return tuple(run for run in positions.tensor_split(breaks) if len(run))
+
+
+def _complement(positions: Tensor, n: int) -> Tensor:
+    everything = torch.arange(n)
+    return everything[~torch.isin(everything, positions)]
+
+
+def _only(positions: Tensor, what: str) -> int:
+    if len(positions) != 1:
+        raise ValueError(f"{what} is {len(positions)} tokens; the answer's letter must be one token")
+    return int(positions[0])

@@ -1,0 +1,90 @@
+"""From a card to a complete folder on this machine, or to one message that says what is missing and how to get it.
+
+1. an embedded or local model is its folder; a published one is looked for in the cache of the Hugging Face hub, and
+   fetched if there is a network;
+2. the folder must hold a config, a processor, a tokenizer and all of its weights, in safetensors. Pickled weights are
+   refused: unpickling runs code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from avsink.models.cards import ModelCard
+
+__all__ = ["MissingModel", "folder_of"]
+
+FILES = ("*.json", "*.txt", "*.safetensors")
+
+
+class MissingModel(FileNotFoundError):
+    """A model that is not here, or not whole."""
+
+
+def folder_of(card: ModelCard) -> Path:
+    """A folder with everything that loading needs. Raises `MissingModel`."""
+    if isinstance(card.source, Path):
+        if lack := lacking(card.source):
+            raise MissingModel(f"cannot load {card.name}: {lack}. {_remedy(card)}")
+        return card.source
+
+    from huggingface_hub import snapshot_download
+
+    try:
+        cached = Path(snapshot_download(card.source, allow_patterns=list(FILES), local_files_only=True))
+        if not lacking(cached):
+            return cached
+    except OSError:  # not in the cache at all
+        pass
+    try:
+        fetched = Path(snapshot_download(card.source, allow_patterns=list(FILES)))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MissingModel(
+            f"cannot load {card.name}: its weights are not on this machine, and they could not be fetched ({reason}). "
+            f"{_remedy(card)}"
+        ) from None
+    if lack := lacking(fetched):
+        raise MissingModel(f"cannot load {card.name}: {lack}. {_remedy(card)}")
+    return fetched
+
+
+def lacking(folder: Path) -> str:
+    """What a folder lacks to be loaded, in words; '' if nothing."""
+    if not (folder / "config.json").is_file():
+        return f"there is no config.json in {folder}"
+    needed = {"preprocessor_config.json": "processor_config.json", "tokenizer.json": "vocab.json"}
+    for name, alternative in needed.items():
+        if not (folder / name).is_file() and not (folder / alternative).is_file():
+            return f"there is no {name} in {folder}"
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        absent = [shard for shard in shards if not (folder / shard).is_file()]
+        if not absent:
+            return ""
+        return f"{len(absent)} of {len(shards)} weight files are absent from {folder} ({absent[0]}, ...)"
+    if any(folder.glob("*.safetensors")):
+        return ""
+    if pickled := [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]:
+        return f"{pickled[0].name} is a pickle, which can run code, and only safetensors are read"
+    return f"there are no weights (*.safetensors) in {folder}"
+
+
+def _remedy(card: ModelCard) -> str:
+    if isinstance(card.source, str):
+        name = card.source.split("/")[-1]
+        return (
+            f"Where there is a network, run `hf download {card.source}`; elsewhere, bring that folder along and use "
+            f'avsink.load("/path/to/{name}").'
+        )
+    if card.taught:
+        return (
+            "It is part of the repository: `git checkout -- data/models`, or make it anew with "
+            "`python -m avsink.data.toyworld.train`."
+        )
+    return (
+        "Save it with save_pretrained(folder), model and processor into the same folder; from a pickle: load it where "
+        "you trust it, and save it again."
+    )

@@ -1,0 +1,186 @@
+"""Loading: names and folders, what is refused, and the one message that says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import avsink
+from avsink.models import CARDS, MissingModel
+from tests.conftest import clip_sample
+
+
+@pytest.fixture
+def copy(untrained, tmp_path):
+    """A copy of the untrained model that a test may damage."""
+    return shutil.copytree(untrained, tmp_path / "copy")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """No network, and an empty cache."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_a_folder_becomes_a_model(model):
+    assert (model.n_layers, model.dtype, model.device.type) == (3, torch.float32, "cpu")
+    assert model.card.family == "qwen25_omni" and model.card.sink_dims is None and not model.card.taught
+    assert model.decoder is model.hf.get_decoder() and not model.hf.training
+
+
+def test_attention_is_ours_in_the_text_decoder_alone(model):
+    config = model.hf.config
+    assert config.text_config._attn_implementation == "avsink"
+    assert config.audio_config._attn_implementation == config.vision_config._attn_implementation == "sdpa"
+
+
+@torch.no_grad()
+def test_attention_of_transformers_gives_the_same_logits(model, untrained, clips):
+    plain = avsink.load(untrained, device="cpu", attention="sdpa")
+    assert plain.hf.config.text_config._attn_implementation == "sdpa"
+    inputs = model.prepare(clip_sample(clips / "clip.mp4"))
+    assert torch.equal(model.forward(inputs).logits, plain.forward(inputs).logits)
+
+
+@torch.no_grad()
+def test_precision_reaches_weights_and_features(untrained, clips):
+    half = avsink.load(untrained, device="cpu", dtype="bfloat16")
+    inputs = half.prepare(clip_sample(clips / "clip.mp4"))
+    assert inputs.tensors["input_features"].dtype == torch.bfloat16
+    assert inputs.tensors["video_second_per_grid"].dtype == torch.float32
+    assert torch.isfinite(half.forward(inputs).logits).all()
+
+
+@torch.no_grad()
+def test_a_published_folder_loads_its_thinker_and_leaves_the_rest(model, untrained, clips, tmp_path):
+    """Published checkpoints hold thinker, talker and vocoder, in shards, under the names of older versions."""
+    folder = shutil.copytree(untrained, tmp_path / "Qwen2.5-Omni-7B")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for shard, held in shards.items():
+        extra = {"talker.codec_head.weight": torch.zeros(2, 2)} if shard == "model-1.safetensors" else {}
+        held_weights = {f"thinker.{name}": weights[name] for name in held}
+        save_file(held_weights | extra, folder / shard, metadata={"format": "pt"})
+    index = {f"thinker.{name}": shard for shard, held in shards.items() for name in held}
+    index["talker.codec_head.weight"] = "model-1.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    thinker = json.loads((folder / "config.json").read_text())
+    full = {"model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"], "thinker_config": thinker}
+    (folder / "config.json").write_text(json.dumps(full))
+
+    published = avsink.load(folder, device="cpu")
+    assert type(published.hf).__name__ == "Qwen2_5OmniThinkerForConditionalGeneration"
+    assert published.name == "Qwen/Qwen2.5-Omni-7B" and published.card.sink_dims == (458, 2570)
+    inputs = published.prepare(clip_sample(clips / "clip.mp4"))
+    assert torch.equal(published.forward(inputs).logits, model.forward(inputs).logits)
+
+
+def test_unknown_names_list_what_is_allowed():
+    with pytest.raises(ValueError, match="unknown model 'tiny-onmi'") as caught:
+        avsink.load("tiny-onmi")
+    assert all(name in str(caught.value) for name in CARDS)
+    with pytest.raises(ValueError, match="known names are tiny-omni"):
+        avsink.card("gpt")
+
+
+def test_cards_say_what_is_calibrated_and_what_was_taught():
+    assert avsink.card("tiny-omni").taught and not avsink.card("Qwen/Qwen2.5-Omni-3B").taught
+    assert avsink.card("Qwen/Qwen2.5-Omni-7B").sink_tau == 25.0
+    assert avsink.card("Qwen/Qwen2.5-Omni-3B").sink_tau is None
+    for card in CARDS.values():
+        assert card.known_from
+        with pytest.raises(AttributeError):
+            card.window = 1
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-Omni-3B", "Qwen/Qwen2.5-Omni-7B"])
+def test_published_weights_without_a_network_are_one_message(offline, name):
+    with pytest.raises(MissingModel) as caught:
+        avsink.load(name)
+    said = str(caught.value)
+    assert f"hf download {name}" in said and f'avsink.load("/path/to/{name.split("/")[1]}")' in said
+    assert caught.value.__cause__ is None and "\n" not in said
+
+
+def test_missing_teaching_model_says_how_to_make_it(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setitem(CARDS, "tiny-omni", replace(CARDS["tiny-omni"], source=tmp_path / "tiny-omni"))
+    with pytest.raises(MissingModel, match="python -m avsink.data.toyworld.train"):
+        avsink.load("tiny-omni")
+
+
+def test_pickled_weights_are_refused(copy):
+    torch.save({}, copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(MissingModel, match="pytorch_model.bin is a pickle.*only safetensors.*save_pretrained"):
+        avsink.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "lack"),
+    [
+        ("model.safetensors", "no weights"),
+        ("tokenizer.json", "no tokenizer.json"),
+        ("processor_config.json", "no preprocessor_config.json"),
+    ],
+)
+def test_incomplete_folders_say_what_is_missing(copy, name, lack):
+    (copy / name).unlink()
+    with pytest.raises(MissingModel, match=lack):
+        avsink.load(copy)
+
+
+def test_half_a_download_says_which_shards_are_missing(copy):
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(MissingModel, match=r"1 of 2 weight files are absent .*model-2.safetensors"):
+        avsink.load(copy)
+
+
+def test_folders_of_other_models_are_refused(copy, tmp_path):
+    (copy / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ValueError, match="holds a 'llama'; the model types that can be loaded are qwen2_5_omni"):
+        avsink.load(copy)
+    with pytest.raises(ValueError, match="not a model's folder"):
+        avsink.load(tmp_path)
+
+
+def test_code_in_a_folder_is_never_run(copy):
+    for name in ("config.json", "processor_config.json", "tokenizer_config.json"):
+        said = json.loads((copy / name).read_text())
+        classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoTokenizer", "AutoVideoProcessor")
+        said["auto_map"] = {kind: "evil.Evil" for kind in classes}
+        (copy / name).write_text(json.dumps(said))
+    (copy / "evil.py").write_text(f"open({str(copy / 'was_here')!r}, 'w')\nclass Evil: pass\n")
+    avsink.load(copy, device="cpu")
+    assert not (copy / "was_here").exists()
+
+
+def test_mistyped_device_and_dtype(untrained):
+    with pytest.raises(ValueError, match="unknown dtype 'bf16'; allowed are float32, bfloat16, float16"):
+        avsink.load(untrained, dtype="bf16")
+    with pytest.raises(ValueError, match="try device='cpu'"):
+        avsink.load(untrained, device="gpu")
+
+
+def test_importing_and_refusing_need_no_large_library():
+    code = (
+        "import sys, avsink\n"
+        "try: avsink.load('nobody')\n"
+        "except ValueError: pass\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="it offers"):
+        _ = avsink.laod
