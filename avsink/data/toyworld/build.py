@@ -92,7 +92,7 @@ def build_model(tokenizer=None, *, layers: int = 8, width: int = 128, seed: int 
 
     tokenizer = tokenizer or build_tokenizer()
     ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in SPECIAL.items()}
-    heads, head_dim = width // 32, 32
+    heads = width // 32  # of 32 dimensions each
     config = Qwen2_5OmniThinkerConfig(
         text_config={
             "vocab_size": len(tokenizer),

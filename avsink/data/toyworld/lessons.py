@@ -1,0 +1,234 @@
+"""Lesson two: the four jobs, put together from the bank's seconds without rendering anything.
+
+A `Lesson` is a batch of prompts of one kind, tokenised from the same text that the model will meet in a real sample,
+with the towers' outputs for its media and with what is taught:
+
+1. the letter at the last token (or, for captions, every token of the caption);
+2. each option word's own letter, as in lesson one;
+3. at the end of the question, half-way through the layers, the *word* that answers it (logit lens): seeing comes
+   first, looking up the letter second;
+4. at every audio token, through a probe that is thrown away later, what is *seen* in the same second: the binding
+   that anchor-and-target questions need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from avsink.data.toyworld import prompts
+from avsink.data.toyworld.build import SPECIAL
+from avsink.data.toyworld.jobs import DIRECTIONS, MATCHES
+from avsink.data.toyworld.lookups import IGNORE, WordIds
+from avsink.data.toyworld.prompts import NAMES, ORDINALS
+
+__all__ = ["Features", "Lesson", "Teacher"]
+
+SECONDS, VIDEO_TOKENS, AUDIO_TOKENS = 4, 9, 5  # per clip; per second; per second
+LETTERS = np.array([chr(65 + i) for i in range(len(NAMES))])
+
+
+class Features:
+    """What one tower says of the bank's seconds, to be picked by class and level.
+
+    tokens: float32 [n, t, width], t tokens a second; `absent`: [t, width], the output for a zeroed input.
+    """
+
+    def __init__(self, tokens: torch.Tensor, absent: torch.Tensor, label, level, still):
+        self.tokens = torch.cat([tokens, absent[None]])  # the last row stands for a muted second
+        label, level, still = label.numpy(), level.numpy(), still.numpy()
+        self.film, self.stills = [], []
+        for name in range(len(NAMES)):
+            rows = np.flatnonzero((label == name) & ~still)
+            order = rows[np.argsort(level[rows], kind="stable")]
+            self.film.append((order, level[order]))
+            self.stills.append(np.flatnonzero((label == name) & still))
+
+    @property
+    def muted(self) -> int:
+        """The row of a muted second."""
+        return len(self.tokens) - 1
+
+    def pick(self, name: int, level: float, count: int, rng: np.random.Generator) -> np.ndarray:
+        """`count` seconds of this class at about this level of degradation."""
+        rows, levels = self.film[name]
+        if level < 0.15:
+            return rows[rng.integers(0, max(1, np.searchsorted(levels, 0.15)), count)]
+        near = np.clip(np.searchsorted(levels, level) + rng.integers(-6, 7, count), 0, len(rows) - 1)
+        return rows[near]
+
+    def still(self, name: int, rng: np.random.Generator) -> np.ndarray:
+        """One single image, or one separate sound."""
+        return rng.choice(self.stills[name], 1)
+
+
+@dataclass
+class Lesson:
+    """A batch of `b` prompts of `n` tokens each, alike in structure."""
+
+    kind: str
+    ids: torch.Tensor  # [b, n]
+    video: torch.Tensor  # [b, video or image tokens, width]
+    audio: torch.Tensor  # [b, audio tokens, width]
+    last: torch.Tensor | None  # [b] the letter, or None for captions
+    options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
+    answer_at: int | None = None  # the position that names the answer half-way
+    answer_word: torch.Tensor | None = None  # [b]
+    seen_with_audio: torch.Tensor | None = None  # [b, audio tokens] the class seen in each audio token's second
+    continuation: torch.Tensor | None = None  # [b, n] next tokens of a caption
+    questions: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # positions of the question
+
+
+class Teacher:
+    """Draws lessons."""
+
+    def __init__(self, tokenizer, see: Features, hear: Features, *, seed: int):
+        self.tokenizer, self.see, self.hear = tokenizer, see, hear
+        self.words = WordIds(tokenizer)
+        self.rng = np.random.default_rng([seed, 22])
+        self.ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in SPECIAL.items()}
+        self.clip = (
+            SPECIAL["vision_bos_token"] + SPECIAL["audio_bos_token"]
+            + (SPECIAL["video_token"] * VIDEO_TOKENS + SPECIAL["audio_token"] * AUDIO_TOKENS) * SECONDS
+            + SPECIAL["audio_eos_token"] + SPECIAL["vision_eos_token"]
+        )  # fmt: skip
+        self.image = SPECIAL["vision_bos_token"] + SPECIAL["image_token"] * VIDEO_TOKENS + SPECIAL["vision_eos_token"]
+        self.sound = SPECIAL["audio_bos_token"] + SPECIAL["audio_token"] * AUDIO_TOKENS + SPECIAL["audio_eos_token"]
+
+    # -- the four jobs -------------------------------------------------------------------------------------------
+
+    def sounding_object(self, batch: int) -> Lesson:
+        rows, texts, answers, letters = [], [], [], []
+        for _ in range(batch):
+            name = int(self.rng.integers(len(NAMES)))
+            fog, noise = self._levels()
+            see, hear = self._seconds([name] * SECONDS, [name] * SECONDS, fog, noise)
+            muted = self.rng.random()
+            if muted < 0.1:
+                see = np.full_like(see, self.see.muted)
+            elif muted < 0.2:
+                hear = np.full_like(hear, self.hear.muted)
+            options = self.rng.permutation(len(NAMES))
+            rows.append((see, hear))
+            answers.append(name)
+            letters.append(int(np.flatnonzero(options == name)[0]))
+            texts.append(self._chat(self.clip + "\n" + prompts.sounding_object(), [NAMES[i] for i in options]))
+        return self._lesson("sounding object", texts, rows, letters, answers)
+
+    def anchor_and_target(self, batch: int) -> Lesson:
+        category = str(self.rng.choice(DIRECTIONS, p=[0.3, 0.3, 0.4]))
+        rows, texts, answers, letters, seconds = [], [], [], [], []
+        for _ in range(batch):
+            moment = int(self.rng.integers(SECONDS))
+            if category == "mixed":
+                seen = self.rng.choice(len(NAMES), SECONDS, replace=False)
+                heard = seen.copy()
+                others = np.array([i for i in range(SECONDS) if i != moment])
+                heard[others] = seen[np.roll(others, int(self.rng.choice([1, 2])))]
+                question, answer, choices = prompts.seen_and_heard(), seen[moment], seen
+            else:
+                drawn = self.rng.choice(len(NAMES), 2 * SECONDS, replace=False)
+                seen, heard = drawn[:SECONDS], drawn[SECONDS:]
+                if category == DIRECTIONS[0]:
+                    question, answer, choices = prompts.heard_while_seen(NAMES[seen[moment]]), heard[moment], heard
+                else:
+                    question, answer, choices = prompts.seen_while_heard(NAMES[heard[moment]]), seen[moment], seen
+            options = self.rng.permutation(choices)
+            rows.append(self._seconds(seen, heard, 0.0, 0.0))
+            seconds.append(seen)
+            answers.append(int(answer))
+            letters.append(int(np.flatnonzero(options == answer)[0]))
+            texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
+        return self._lesson(category, texts, rows, letters, answers, seconds)
+
+    def match_the_reference(self, batch: int) -> Lesson:
+        category = str(self.rng.choice(MATCHES))
+        sound_asked = category == MATCHES[0]
+        candidate, reference = (self.image, self.sound) if sound_asked else (self.sound, self.image)
+        rows, texts, letters, answers = [], [], [], []
+        for _ in range(batch):
+            names = self.rng.choice(len(NAMES), 4, replace=False)
+            target = int(self.rng.integers(4))
+            options = self.rng.permutation(4)
+            shown, asked = (self.see, self.hear) if sound_asked else (self.hear, self.see)
+            candidates = np.concatenate([shown.still(name, self.rng) for name in names])
+            wanted = asked.still(names[target], self.rng)
+            rows.append((candidates, wanted) if sound_asked else (wanted, candidates))
+            text = "".join(f"\n{ordinal}{candidate}" for ordinal in ORDINALS)
+            text += "\n" + prompts.matching("audio" if sound_asked else "image") + reference
+            texts.append(self._chat(text, [ORDINALS[i] for i in options]))
+            letters.append(int(np.flatnonzero(options == target)[0]))
+            answers.append(target)
+        return self._lesson(category, texts, rows, letters, answers)
+
+    def caption(self, batch: int) -> Lesson:
+        rows, texts, seconds = [], [], []
+        for _ in range(batch):
+            seen = int(self.rng.integers(len(NAMES)))
+            heard = seen if self.rng.random() < 0.3 else int(self.rng.integers(len(NAMES)))
+            fog, noise = self._levels()
+            rows.append(self._seconds([seen] * SECONDS, [heard] * SECONDS, fog, noise))
+            seconds.append([seen] * SECONDS)
+            text = self._chat(self.clip + "\n" + prompts.CAPTION_REQUEST, [])
+            texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
+        return self._lesson("caption", texts, rows, None, None, seconds)
+
+    # -- the parts they share ------------------------------------------------------------------------------------
+
+    def _levels(self) -> tuple[float, float]:
+        fog, noise = (0.0 if self.rng.random() < 0.35 else float(self.rng.uniform(0.2, 1)) for _ in range(2))
+        return fog, noise
+
+    def _seconds(self, seen, heard, fog: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the two banks for a clip, [4] each."""
+        see = np.concatenate([self.see.pick(int(name), fog, 1, self.rng) for name in seen])
+        hear = np.concatenate([self.hear.pick(int(name), noise, 1, self.rng) for name in heard])
+        return see, hear
+
+    def _chat(self, parts: str, options: list[str]) -> str:
+        lines = "".join(f"\n{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
+        suffix = f"\n{prompts.SUFFIX}" if options else ""
+        return (
+            f"<|im_start|>system\n{prompts.SYSTEM}<|im_end|>\n<|im_start|>user\n"
+            f"{parts}{lines}{suffix}<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    def _lesson(self, kind, texts, rows, letters, answers, seconds=None) -> Lesson:
+        encoded = self.tokenizer(texts)["input_ids"]
+        ids = np.array(encoded)  # one structure, one length
+        is_option = np.zeros_like(ids, dtype=bool)
+        dots = (ids[:, 1:-1] == self.words.dot) & np.isin(ids[:, :-2], self.words.letters)
+        is_option[:, 2:] = dots
+        options = np.full_like(ids, IGNORE)
+        before = np.roll(ids, 2, axis=1)
+        options[is_option] = before[is_option]
+        audio_at = np.flatnonzero(ids[0] == self.ids["audio_token"])
+        video_at = np.flatnonzero(np.isin(ids[0], [self.ids["video_token"], self.ids["image_token"]]))
+        media_end = max(audio_at.max(), video_at.max())
+        option_start = int(np.flatnonzero(is_option[0])[0]) - 3 if letters is not None else ids.shape[1]
+        lesson = Lesson(
+            kind=kind,
+            ids=torch.from_numpy(ids),
+            video=self.see.tokens[np.stack([see for see, _ in rows])].flatten(1, 2),
+            audio=self.hear.tokens[np.stack([hear for _, hear in rows])].flatten(1, 2),
+            last=torch.from_numpy(self.words.letters[letters]) if letters is not None else None,
+            options=torch.from_numpy(options),
+            questions=np.arange(media_end + 1, option_start),
+        )
+        if kind in MATCHES:
+            # The reference comes last, so it is there that candidates, question and reference can meet.
+            ordinals = np.array([self.tokenizer.encode(f" {word}")[0] for word in ORDINALS])
+            lesson.answer_at, lesson.answer_word = option_start - 1, torch.from_numpy(ordinals[answers])
+            lesson.questions = np.arange(min(audio_at.min(), video_at.min()), option_start)
+        elif letters is not None:
+            lesson.answer_at, lesson.answer_word = option_start - 1, torch.from_numpy(self.words.names[answers])
+        if seconds is not None:
+            lesson.seen_with_audio = torch.from_numpy(np.repeat(np.array(seconds), AUDIO_TOKENS, axis=1))
+        if letters is None:
+            start = int(np.flatnonzero(ids[0] == self.tokenizer.convert_tokens_to_ids("<|im_start|>"))[-1]) + 3
+            continuation = np.full_like(ids, IGNORE)
+            continuation[:, start - 1 : -1] = ids[:, start:]
+            lesson.continuation = torch.from_numpy(continuation)
+        return lesson
