@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from samples import clip_sample, matching_sample
 
 from avsink.layout import MediaTokens, Piece, TokenLayout, align
-from tests.conftest import clip_sample, matching_sample
 
 
 @pytest.fixture(scope="module")

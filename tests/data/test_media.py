@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from samples import write_clip
 
 from avsink.data.media import MediaError, read_audio, read_clip, read_image
-from tests.conftest import write_clip
 
 
 def test_clip_holds_the_frames_shown_every_half_second(clips):

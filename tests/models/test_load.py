@@ -11,10 +11,10 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from samples import clip_sample
 
 import avsink
 from avsink.models import CARDS, MissingModel
-from tests.conftest import clip_sample
 
 
 @pytest.fixture

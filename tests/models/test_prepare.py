@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from samples import clip_sample, matching_sample, write_clip
 
 import avsink
 from avsink import SampleError
 from avsink.data.media import read_audio, read_clip, read_image
-from tests.conftest import clip_sample, matching_sample, write_clip
 
 TOKENS_84 = {"shortest_edge": 84 * 84, "longest_edge": 84 * 84}
 
