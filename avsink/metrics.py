@@ -1,0 +1,76 @@
+"""Means over samples, with bootstrap intervals.
+
+1. Samples are what is drawn: all that was measured on one sample (every pathway, every layer) is drawn together.
+2. A mean's 95 % interval goes from the 2.5th to the 97.5th percentile of the means of `draws` resamples.
+3. One sample alone says nothing about the spread: its interval is missing (NaN), never a point.
+
+Everything is seeded, so the same rows give the same intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["DRAWS", "LEVEL", "lag", "resampled_means", "summarise"]
+
+DRAWS = 2000
+LEVEL = 0.95
+
+
+def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Means of bootstrap resamples of the rows: (samples, cells) -> (draws, cells)."""
+    n = len(values)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)  # (draws, samples)
+    return counts @ values / n
+
+
+def summarise(
+    rows: pd.DataFrame, *, by: Sequence[str], value: str = "delta_p", level: float = LEVEL, seed: int = 0
+) -> pd.DataFrame:
+    """Mean, interval and number of samples of `value` in each group: columns `by`, mean, low, high, n.
+
+    rows: one or more rows per (sample, group); several, such as random draws, are averaged first. Groups keep the order
+        in which they first appear.
+    """
+    if rows.empty:
+        raise ValueError("nothing to average: no sample was measured; the run's list of left-out samples says why")
+    by = list(by)
+    cells = rows.groupby([*by, "sample"], sort=False, observed=True)[value].mean().unstack("sample")  # groups x samples
+    table = cells.notna().to_numpy()
+    out = np.full((len(cells), 3), np.nan)
+    # Groups that were measured on the same samples are resampled together.
+    for members in pd.RangeIndex(len(cells)).groupby([row.tobytes() for row in table]).values():
+        values = cells.to_numpy()[members][:, table[members[0]]].T  # (samples, groups)
+        out[members, 0] = values.mean(axis=0)
+        if len(values) > 1:
+            out[members, 1:] = _interval(resampled_means(values, seed=seed), level=level).T
+    result = pd.DataFrame(out, columns=["mean", "low", "high"], index=cells.index).reset_index()
+    return result.assign(n=table.sum(axis=1))
+
+
+def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:
+    """By how many layers `second`'s deepest mean Δp comes after `first`'s: mean, low, high and n, over resamples.
+
+    rows: of a knockout sweep. Only samples that have both pathways count. Ties go to the earlier layer.
+    """
+    table = rows.pivot_table(index="sample", columns=["pathway", "layer"], values="delta_p")[[first, second]].dropna()
+    one, two = table[first], table[second]  # (samples, layers) each
+    if len(table) < 2:
+        return {"mean": np.nan, "low": np.nan, "high": np.nan, "n": len(table)}
+
+    def deepest(means: np.ndarray) -> np.ndarray:
+        """Layer of the lowest mean: (draws, layers of both) -> second's less first's."""
+        a, b = np.split(means, [one.shape[1]], axis=-1)
+        return two.columns.to_numpy()[b.argmin(axis=-1)] - one.columns.to_numpy()[a.argmin(axis=-1)]
+
+    values = np.hstack([one.to_numpy(), two.to_numpy()])
+    low, high = _interval(deepest(resampled_means(values, seed=seed)), level=level)
+    return {"mean": float(deepest(values.mean(axis=0))), "low": float(low), "high": float(high), "n": len(table)}
+
+
+def _interval(means: np.ndarray, *, level: float) -> np.ndarray:
+    """Percentile interval along the draws: (draws, …) -> (2, …)."""
+    return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)

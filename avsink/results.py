@@ -1,0 +1,122 @@
+"""Rows that survive: every finished sample is on disk before the next one begins.
+
+    store = ResultStore("flow2_pathways", model=model, settings={"window": 7}, sources=["knockout.py"])
+    store.save(sample, rows);  store.finished(sample);  store.read(samples)
+
+A store is a folder ``<root>/<finding>/<model>/<key>``. The key is a hash of all that changes the numbers, so old rows
+are never mistaken for new ones: whatever changes, another folder is used. In it lie
+
+- ``samples/<id>-<fingerprint>.parquet``: the rows of one sample, or ``….json``: why it has none, now and always;
+- ``provenance.json``: what the key was made of, and which run asked for which samples and had to leave out which.
+
+A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
+only, and loses at most the sample in hand. Each part depends on its sample alone: a longer run goes on from a shorter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from avsink import attention, provenance
+from avsink.data.sample import Sample, SampleError
+
+__all__ = ["ResultStore", "results_root"]
+
+
+def results_root() -> Path:
+    """Where results lie unless a run says otherwise: $AVSINK_RESULTS, else ``results`` in the repository."""
+    return Path(os.environ.get("AVSINK_RESULTS") or provenance.PACKAGE.parent / "results")
+
+
+class ResultStore:
+    """The results of one finding on one model.
+
+    settings: what else changes the numbers, as JSON: data set, window, seed of random draws …
+    sources: the instrument's own files in the package, such as ``knockout.py``.
+    root: folder of all results; None or "" for `results_root`.
+    """
+
+    def __init__(self, finding: str, *, model, settings: Mapping[str, object], sources: Sequence[str] = (), root=None):
+        self.identity = {
+            "finding": finding,
+            "model": model.name,
+            "weights": provenance.weights_fingerprint(model.hf),
+            "processing": provenance.processing_fingerprint(model),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": model.device.type,
+            "attention": f"{attention.NAME} over sdpa",
+            "settings": dict(settings),
+            "versions": provenance.versions(),
+            "source": provenance.source_fingerprint(*sources),
+        }
+        key = hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=8).hexdigest()
+        self.folder = Path(root or results_root()) / finding / _slug(model.name) / key
+        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+
+    def finished(self, sample: Sample) -> bool:
+        """Whether the sample needs no more work: it has its rows, or a lasting reason to have none."""
+        part = self._part(sample)
+        return part.is_file() or part.with_suffix(".json").is_file()
+
+    def save(self, sample: Sample, rows: pd.DataFrame) -> None:
+        """Keep the sample's rows."""
+        buffer = io.BytesIO()
+        rows.to_parquet(buffer, index=False)
+        _write(self._part(sample), buffer.getvalue())
+
+    def leave_out(self, sample: Sample, error: SampleError) -> None:
+        """Keep why the sample has no rows and never will."""
+        _write(self._part(sample).with_suffix(".json"), _json({"sample": sample.id, "reason": error.reason}))
+
+    def reason(self, sample: Sample) -> str | None:
+        """Why the sample was left out for good; None if it was not."""
+        path = self._part(sample).with_suffix(".json")
+        return json.loads(path.read_bytes())["reason"] if path.is_file() else None
+
+    def read(self, samples: Iterable[Sample]) -> pd.DataFrame:
+        """The rows of those `samples` that have some, in the order of `samples`."""
+        parts = [part for sample in samples if (part := self._part(sample)).is_file()]
+        return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True) if parts else pd.DataFrame()
+
+    def describe(self, *, samples: Sequence[Sample], **run: object) -> None:
+        """Write ``provenance.json``: the identity, the code's commit, the samples asked for, and facts of the `run`."""
+        record = {**self.identity, "commit": provenance.commit(), "samples": [sample.id for sample in samples], **run}
+        _write(self.folder / "provenance.json", _json(record))
+
+    def _part(self, sample: Sample) -> Path:
+        name = f"{_slug(sample.id)[:80]}-{provenance.sample_fingerprint(sample)}.parquet"
+        return self.folder / "samples" / name
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in its place whole or not at all, even if the process or the machine dies meanwhile."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name itself
+    finally:
+        os.close(folder)
+
+
+def _json(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record, indent=2, ensure_ascii=False).encode()
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")

@@ -1,0 +1,201 @@
+"""Does a run show what the paper reports? Rules on intervals, written down before there are numbers.
+
+1. A *rule* states a claim of the paper, where it is made, and a condition on this run's 95 % intervals.
+2. `judge` applies it to the rows of a run: **supported**, **not supported**, or **inconclusive** where the intervals
+   are too wide to tell.
+3. `conclude` composes: supported if every part is, not supported if one part is not, else inconclusive.
+
+A change of less than `margin` (0.1: a tenth of the answer's probability) counts as none. With the margin m and mean Δp
+over samples, layer by layer:
+
+=============  ==============================================  =============================================
+rule           supported if                                    not supported if
+=============  ==============================================  =============================================
+`drops`        at some layer the interval lies below -m        at every layer the interval lies above -m
+`stays_flat`   at every layer the interval lies within ±m      at some layer the interval lies outside of ±m
+`comes_first`  the lag's interval lies above 0                 the lag's interval does not reach above 0
+=============  ==============================================  =============================================
+
+`drops` and `stays_flat` are asked of each task category, and hold if they hold in every one (or in one, with
+`scope="any"`). The lag is the number of layers from the first pathway's deepest mean Δp to the second's. Where one of
+the two has no clear drop there is nothing to put in order, and `comes_first` is inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from avsink.metrics import lag, summarise
+
+__all__ = [
+    *("FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "MARGIN", "Rule", "Verdict"),
+    *("comes_first", "conclude", "drops", "judge", "rules_table", "stays_flat", "verdicts_table"),
+]
+
+Scope = Literal["every", "any"]
+Outcome = Literal["supported", "not supported", "inconclusive"]
+MARGIN = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What the paper reports, and when a run agrees.
+
+    claim, where: the paper's statement and its place there. condition: the rule in words.
+    test: rows of a run -> the outcome and what was measured, in words.
+    """
+
+    claim: str
+    where: str
+    condition: str
+    test: Callable[[pd.DataFrame], tuple[Outcome, str]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome for one claim, and because of what."""
+
+    claim: str
+    where: str
+    verdict: Outcome
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}"
+
+
+def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
+    """Closing the pathway makes the answer clearly less probable."""
+
+    def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
+        outcome = _outcome((curve["high"] < -margin).any(), (curve["low"] > -margin).all())
+        return outcome, curve.loc[curve["mean"].idxmin()]
+
+    hardest = {"every": lambda row: row["mean"], "any": lambda row: -row["mean"]}[scope]
+    return Rule(
+        claim=claim,
+        where=where,
+        condition=f"{pathway}: in {scope} category, the interval lies below −{margin:.0%} at some layer",
+        test=_by_category(pathway, category, compose={"every": _every, "any": _any}[scope], telling=hardest),
+    )
+
+
+def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
+    """Closing the pathway changes nothing worth the name."""
+
+    def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
+        within = ((curve["low"] > -margin) & (curve["high"] < margin)).all()
+        beyond = ((curve["high"] < -margin) | (curve["low"] > margin)).any()
+        return _outcome(within, beyond), curve.loc[curve["mean"].abs().idxmax()]
+
+    return Rule(
+        claim=claim,
+        where=where,
+        condition=f"{pathway}: in every category, the interval lies within ±{margin:.0%} at every layer",
+        test=_by_category(pathway, category, compose=_every, telling=lambda row: abs(row["mean"])),
+    )
+
+
+def comes_first(first: str, second: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
+    """The first pathway is needed at earlier layers than the second. Only drops can be put in order."""
+
+    def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        for pathway in (first, second):
+            curve = rows[rows["pathway"] == pathway]
+            if curve.empty or not (summarise(curve, by=["layer"])["high"] < -margin).any():
+                return "inconclusive", f"{pathway} has no clear drop whose layer could be named"
+        gap = lag(rows, first, second)
+        measured = f"{gap['mean']:+.0f} layers [{gap['low']:+.0f}, {gap['high']:+.0f}] (n = {gap['n']})"
+        return _outcome(gap["low"] > 0, gap["high"] <= 0), measured.replace("-", "−")
+
+    condition = f"from the deepest point of {first} to that of {second}: an interval of layers above 0"
+    return Rule(claim=claim, where=where, condition=condition, test=test)
+
+
+def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
+    """Apply each rule to the rows of a knockout sweep."""
+    return [Verdict(rule.claim, rule.where, *rule.test(rows)) for rule in rules]
+
+
+def conclude(claim: str, verdicts: Sequence[Verdict], *, where: str) -> Verdict:
+    """The verdict on a claim that needs all of its parts."""
+    outcomes = [verdict.verdict for verdict in verdicts]
+    counts = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+    return Verdict(claim, where, _every(outcomes), f"Of {len(outcomes)} parts: {counts}.")
+
+
+def rules_table(rules: Sequence[Rule]) -> pd.DataFrame:
+    """What will be judged, and how: to be shown before there are numbers."""
+    return pd.DataFrame([(r.claim, r.where, r.condition) for r in rules], columns=["reported", "where", "supported if"])
+
+
+def verdicts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Reported beside measured."""
+    rows = [(v.claim, v.where, v.because, v.verdict) for v in verdicts]
+    return pd.DataFrame(rows, columns=["reported", "where", "measured here", "verdict"])
+
+
+def _by_category(pathway: str, category, *, compose, telling) -> Callable[[pd.DataFrame], tuple[Outcome, str]]:
+    """Ask `category(curve)` of each task category, and quote the one that decides (the highest in `telling`)."""
+
+    def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        rows = rows[rows["pathway"] == pathway]
+        if rows.empty:
+            return "inconclusive", "not measured"
+        curves = summarise(rows, by=["category", "layer"])
+        found = [category(curve) for _, curve in curves.groupby("category", sort=False)]
+        overall = compose([outcome for outcome, _ in found])
+        row = max((row for outcome, row in found if outcome == overall), key=telling)
+        return overall, f"{_percent(row)} at layer {row['layer']} ({row['category']}, n = {row['n']})"
+
+    return test
+
+
+def _percent(row: pd.Series) -> str:
+    interval = "" if np.isnan(row["low"]) else f" [{row['low']:+.0%}, {row['high']:+.0%}]"
+    return f"{row['mean']:+.0%}{interval}".replace("-", "−")
+
+
+def _outcome(supported: bool, contradicted: bool) -> Outcome:
+    return "supported" if supported else "not supported" if contradicted else "inconclusive"
+
+
+def _every(outcomes: Sequence[Outcome]) -> Outcome:
+    return _outcome(all(o == "supported" for o in outcomes), any(o == "not supported" for o in outcomes))
+
+
+def _any(outcomes: Sequence[Outcome]) -> Outcome:
+    return _outcome(any(o == "supported" for o in outcomes), all(o == "not supported" for o in outcomes))
+
+
+# Flow, Finding 2: a single sequential pathway. The paper prints curves, not numbers, so its statements are quoted in
+# substance. "Almost every task" is read as every category here.
+FLOW_2_FIGURE_3 = (
+    drops("Cross-frame", claim="Attention across frames contributes to almost every task", where="§4.2, fig. 3"),
+    stays_flat("Cross-audio", claim="Attention across audio chunks matters little in any task", where="§4.2, fig. 3"),
+    drops(
+        "Audio↮Video",
+        claim="Video and audio exchange information directly in the tasks that need them aligned",
+        where="§4.2, fig. 3",
+        scope="any",
+    ),
+    comes_first(
+        "Cross-frame",
+        "Question↛Last",
+        claim="These interactions lie in early to middle layers, before the prediction is read out",
+        where="§4.2, figs. 3 and 4",
+    ),
+)
+FLOW_2_FIGURE_4 = (
+    drops("V+A↛Question", claim="Video and audio pass into the question in every task", where="§4.3, figs. 4 and 9"),
+    drops("Question↛Last", claim="The question carries what they brought to the last token", where="§4.3, fig. 4"),
+    stays_flat("V+A↛Last", claim="Nothing goes from the media to the last token directly", where="§4.3, figs. 4 and 9"),
+    comes_first(
+        "V+A↛Question", "Question↛Last", claim="First into the question, then to the last token", where="§4.3, fig. 4"
+    ),
+)
