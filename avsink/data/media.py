@@ -64,7 +64,7 @@ def read(medium: Media, *, fps: float, max_frames: int, sampling_rate: int, max_
         fps=fps,
         max_frames=max_frames,
         sampling_rate=sampling_rate,
-        max_seconds=max_seconds,
+        max_seconds=max_seconds if medium.sound else None,  # only hearing has an end; frames are sampled more slowly
         need_sound=medium.sound,
     )
 

@@ -28,7 +28,7 @@ class ModelCard:
     system: the system prompt. letter_variants: how an answer's letter may be written; the tokenizer knows the ids.
     fps, max_frames: sampling of clips. frame_tokens, image_tokens: fewest and most visual tokens (28 x 28 pixels) of a
         frame and of an image; a processor made for smaller pictures has its way.
-    max_seconds: longest clip, if the audio encoder's own limit is not enough.
+    max_seconds: longest sound, where the audio encoder's own limit is not enough.
     sink_dims, sink_tau: Hubs' D and tau; None where nobody has calibrated them.
     window: layers of a knockout window. dtype: on an accelerator; `float32` elsewhere.
     taught: its pathways were taught, so figures from it are calibration, not evidence.

@@ -42,6 +42,7 @@ class Model:
         self.adapter = adapter
         self.tokenizer = processor.tokenizer
         self.decoder = hf.get_decoder()
+        self._letter_ids: dict[str, tuple[int, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.n_layers} layers, {self.dtype}, {self.device})"
@@ -64,18 +65,20 @@ class Model:
 
     @cached_property
     def max_seconds(self) -> float:
-        """The longest clip that can be heard whole."""
+        """The longest sound that can be heard whole."""
         limit = float(self.processor.feature_extractor.chunk_length)
         return min(limit, self.card.max_seconds or limit)
 
     def letter_ids(self, letter: str) -> tuple[int, ...]:
         """Ids of the tokens that say this letter, by the card's variants; those that are one token."""
-        written = [variant.format(letter) for variant in self.card.letter_variants]
-        encoded = self.tokenizer(written, add_special_tokens=False)["input_ids"]
-        ids = tuple(dict.fromkeys(tokens[0] for tokens in encoded if len(tokens) == 1))
-        if not ids:
-            raise ValueError(f"{self.name}'s tokenizer has no single token for the letter {letter!r}")
-        return ids
+        if letter not in self._letter_ids:
+            written = [variant.format(letter) for variant in self.card.letter_variants]
+            encoded = self.tokenizer(written, add_special_tokens=False)["input_ids"]
+            ids = tuple(dict.fromkeys(tokens[0] for tokens in encoded if len(tokens) == 1))
+            if not ids:
+                raise ValueError(f"{self.name}'s tokenizer has no single token for the letter {letter!r}")
+            self._letter_ids[letter] = ids
+        return self._letter_ids[letter]
 
     def forward(self, inputs: Inputs, **kwargs):
         """The model's own forward pass."""

@@ -52,11 +52,33 @@ def test_attention_of_transformers_gives_the_same_logits(model, untrained, clips
 
 @torch.no_grad()
 def test_precision_reaches_weights_and_features(untrained, clips):
-    half = avsink.load(untrained, device="cpu", dtype="bfloat16")
+    half = avsink.load(untrained, dtype="bfloat16")
     inputs = half.prepare(clip_sample(clips / "clip.mp4"))
     assert inputs.tensors["input_features"].dtype == torch.bfloat16
     assert inputs.tensors["video_second_per_grid"].dtype == torch.float32
     assert torch.isfinite(half.forward(inputs).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "chosen", "expected"),
+    [
+        (True, {}, ("auto", torch.bfloat16)),
+        (False, {}, (None, torch.float32)),
+        (True, {"device": "cpu"}, ({"": torch.device("cpu")}, torch.float32)),
+        (True, {"device": "auto", "dtype": "float16"}, ("auto", torch.float16)),
+    ],
+)
+def test_accelerators_are_taken_with_the_precision_of_the_card(untrained, monkeypatch, accelerator, chosen, expected):
+    from avsink.models import qwen25_omni
+
+    def asked(folder, *, dtype, device_map):
+        raise InterruptedError((device_map, dtype))
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    monkeypatch.setattr(qwen25_omni, "load", asked)
+    with pytest.raises(InterruptedError) as caught:
+        avsink.load(untrained, **chosen)
+    assert caught.value.args[0] == expected
 
 
 @torch.no_grad()

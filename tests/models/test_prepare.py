@@ -130,6 +130,13 @@ def test_muting_keeps_every_token_and_changes_one_modality(model, clips, modalit
     assert torch.equal(moved, getattr(clean.layout, modality))
 
 
+def test_a_long_clip_may_be_seen_without_its_sound(model, clips):
+    inputs = model.prepare(clip_sample(clips / "five_minutes.mp4", sound=False))
+    assert 100 < 2 * len(inputs.layout.frames) <= 128  # 300 s: one frame every 2.34 s
+    moments = inputs.tensors["position_ids"][0, 0, [frame[0] for frame in inputs.layout.frames]]
+    assert moments[-1] - moments[0] > 290 * 5  # 5 positions a second
+
+
 def test_muting_knows_its_modalities(model, clips):
     with pytest.raises(ValueError, match="cannot mute sound; the modalities are video, audio"):
         model.prepare(clip_sample(clips / "clip.mp4"), mute={"sound"})
