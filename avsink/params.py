@@ -1,0 +1,112 @@
+"""A notebook's parameters, checked before anything is loaded.
+
+    params.check(globals(), "model", "data", "task", "n_samples", "window", "seed", "device", "dtype", "results")
+
+papermill overrides the cell tagged `parameters`, and takes any name and any value. A mistyped one would be ignored, or
+fail after an hour; so the next cell of every notebook makes this call:
+
+1. every parameter of the notebook must have a value that its rule in `RULES` accepts;
+2. whatever else has been assigned a literal by then is a mistyped name.
+
+All that is wrong is said at once, each with what is allowed. No large library is imported for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from avsink.data import BENCHMARKS, tasks_of
+from avsink.models import DTYPES, card
+
+__all__ = ["ParameterError", "RULES", "check"]
+
+LITERALS = (str, int, float, bool, type(None), list, tuple, dict, set)
+OF_IPYTHON = {"In", "Out"}
+
+
+class ParameterError(ValueError):
+    """Parameters that a notebook cannot run with."""
+
+
+def check(namespace: Mapping[str, object], *names: str) -> None:
+    """Raise `ParameterError` unless `namespace` (a notebook's globals) holds good values for `names`, and no others."""
+    assigned = {name: value for name, value in namespace.items() if isinstance(value, LITERALS)}
+    given = {name: value for name, value in assigned.items() if name not in OF_IPYTHON and not name.startswith("_")}
+    problems = [_unknown(name, names) for name in given if name not in names]
+    problems += [f"{name}: the notebook needs it, but it has no value" for name in names if name not in given]
+    for name in names:
+        try:
+            if name in given:
+                RULES[name](given[name], given)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{name}: there is no such parameter.{hint} Allowed: {', '.join(names)}"
+
+
+def _model(value, _) -> None:
+    card(value if isinstance(value, str) else repr(value))
+
+
+def _data(value, _) -> None:
+    if value not in BENCHMARKS:
+        raise ValueError(f"unknown data {value!r}; allowed: {', '.join(BENCHMARKS)}")
+
+
+def _task(value, given) -> None:
+    if value is None or given.get("data") not in BENCHMARKS:
+        return
+    if value not in (tasks := tasks_of(given["data"])):
+        raise ValueError(f"{given['data']} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+
+
+def _whole(*, least: int, odd: bool = False, none: str = "") -> Callable[[object, Mapping], None]:
+    """A whole number, or None, where that has a meaning."""
+
+    def rule(value, _) -> None:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole and value >= least and (value % 2 or not odd)) and not (none and value is None):
+            kind = "an odd number" if odd else "a whole number"
+            raise ValueError(f"{value!r}; allowed: {kind} from {least} on" + (f", or None for {none}" if none else ""))
+
+    return rule
+
+
+def _device(value, _) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", str(value)):
+        raise ValueError(f"unknown device {value!r}; allowed: auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu")
+
+
+def _dtype(value, _) -> None:
+    if value not in (allowed := ("auto", *DTYPES)):
+        raise ValueError(f"unknown precision {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _folder(value, _) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f'{value!r}; allowed: the path of a folder, or "" for the default')
+    if value and Path(value).exists() and not Path(value).is_dir():
+        raise ValueError(f"{value} is a file; allowed: the path of a folder, there or not")
+
+
+# name -> rule(value, all given parameters), which raises ValueError
+RULES: dict[str, Callable[[object, Mapping[str, object]], None]] = {
+    "model": _model,
+    "data": _data,
+    "task": _task,
+    "n_samples": _whole(least=1, none="all"),
+    "window": _whole(least=1, odd=True, none="the model card's"),
+    "seed": _whole(least=0),
+    "device": _device,
+    "dtype": _dtype,
+    "results": _folder,
+}
