@@ -104,7 +104,7 @@ def build_model(tokenizer=None, *, layers: int = 8, width: int = 128, seed: int 
             "max_position_embeddings": 4096,
             "initializer_range": 0.08,
             # Time gets half of each head's frequency pairs, height and width a quarter each.
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [8, 4, 4]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [8, 4, 4]},
             "pad_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "tie_word_embeddings": True,

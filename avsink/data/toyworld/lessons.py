@@ -8,7 +8,8 @@ with the towers' outputs for its media and with what is taught:
 3. at the end of the question, half-way through the layers, the *word* that answers it (logit lens): seeing comes
    first, looking up the letter second;
 4. at every audio token, through a probe that is thrown away later, what is *seen* in the same second: the binding
-   that anchor-and-target questions need.
+   that anchor-and-target questions need;
+5. where to look, at the three layers of `routes`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class Lesson:
     seen_with_audio: torch.Tensor | None = None  # [b, audio tokens] the class seen in each audio token's second
     continuation: torch.Tensor | None = None  # [b, n] next tokens of a caption
     questions: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # positions of the question
+    media_wanted: torch.Tensor | None = None  # bool [b, n]: media tokens that the question's end should read
+    option_wanted: torch.Tensor | None = None  # bool [b, n]: the right option's word
 
 
 class Teacher:
@@ -119,7 +122,7 @@ class Teacher:
 
     def anchor_and_target(self, batch: int) -> Lesson:
         category = str(self.rng.choice(DIRECTIONS, p=[0.3, 0.3, 0.4]))
-        rows, texts, answers, letters, seconds = [], [], [], [], []
+        rows, texts, answers, letters, seconds, moments = [], [], [], [], [], []
         for _ in range(batch):
             moment = int(self.rng.integers(SECONDS))
             if category == "mixed":
@@ -138,10 +141,11 @@ class Teacher:
             options = self.rng.permutation(choices)
             rows.append(self._seconds(seen, heard, 0.0, 0.0))
             seconds.append(seen)
+            moments.append(moment)
             answers.append(int(answer))
             letters.append(int(np.flatnonzero(options == answer)[0]))
             texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
-        return self._lesson(category, texts, rows, letters, answers, seconds)
+        return self._lesson(category, texts, rows, letters, answers, seconds=seconds, moments=moments)
 
     def match_the_reference(self, batch: int) -> Lesson:
         category = str(self.rng.choice(MATCHES))
@@ -161,7 +165,7 @@ class Teacher:
             texts.append(self._chat(text, [ORDINALS[i] for i in options]))
             letters.append(int(np.flatnonzero(options == target)[0]))
             answers.append(target)
-        return self._lesson(category, texts, rows, letters, answers)
+        return self._lesson(category, texts, rows, letters, answers, moments=answers)
 
     def caption(self, batch: int) -> Lesson:
         rows, texts, seconds = [], [], []
@@ -173,7 +177,7 @@ class Teacher:
             seconds.append([seen] * SECONDS)
             text = self._chat(self.clip + "\n" + prompts.CAPTION_REQUEST, [])
             texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
-        return self._lesson("caption", texts, rows, None, None, seconds)
+        return self._lesson("caption", texts, rows, None, None, seconds=seconds)
 
     # -- the parts they share ------------------------------------------------------------------------------------
 
@@ -195,7 +199,7 @@ class Teacher:
             f"{parts}{lines}{suffix}<|im_end|>\n<|im_start|>assistant\n"
         )
 
-    def _lesson(self, kind, texts, rows, letters, answers, seconds=None) -> Lesson:
+    def _lesson(self, kind, texts, rows, letters, answers, *, seconds=None, moments=None) -> Lesson:
         encoded = self.tokenizer(texts)["input_ids"]
         ids = np.array(encoded)  # one structure, one length
         is_option = np.zeros_like(ids, dtype=bool)
@@ -224,6 +228,16 @@ class Teacher:
             lesson.questions = np.arange(min(audio_at.min(), video_at.min()), option_start)
         elif letters is not None:
             lesson.answer_at, lesson.answer_word = option_start - 1, torch.from_numpy(self.words.names[answers])
+        if letters is not None:
+            right = torch.from_numpy(self.words.letters[letters])[:, None]
+            lesson.option_wanted = lesson.options == right
+            wanted = np.isin(np.arange(ids.shape[1]), np.concatenate([audio_at, video_at]))
+            lesson.media_wanted = torch.from_numpy(np.broadcast_to(wanted, ids.shape).copy())
+        if moments is not None:
+            # Second k of a clip is read where the sound is: only there are picture and sound both known by then.
+            read = video_at.reshape(-1, VIDEO_TOKENS) if kind == MATCHES[0] else audio_at.reshape(-1, AUDIO_TOKENS)
+            lesson.media_wanted[:] = False
+            lesson.media_wanted.scatter_(1, torch.from_numpy(read[moments]), True)
         if seconds is not None:
             lesson.seen_with_audio = torch.from_numpy(np.repeat(np.array(seconds), AUDIO_TOKENS, axis=1))
         if letters is None:

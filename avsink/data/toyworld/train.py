@@ -9,6 +9,7 @@ Four stages, each saved under `--work` and not done again:
 
 What is taught besides the answers, and is therefore no discovery when an instrument finds it in the model:
 
+- *the route* of `routes`, at three layers;
 - *the question gathers*: in half of the batches nothing behind the question may read the media, at any layer, so what
   the answer needs must travel through the question's tokens (Flow finding 2's route);
 - *sound meets sight early*: a probe on the audio tokens after layer 3 asks what is seen in the same second.
@@ -35,9 +36,11 @@ from avsink.data.toyworld.lessons import Features, Lesson, Teacher
 from avsink.data.toyworld.lookups import IGNORE, WordIds, look_ups
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
+from avsink.data.toyworld.routes import LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
 
 PROBE_LAYER = 3  # after which the audio tokens are asked what is seen
 WORD_LAYER = 5  # after which the question's end is asked for the answer's word
+LENGTHS = {"sounding_object": 172, "anchor_and_target": 112, "match_the_reference": 107, "caption": 100}  # tokens
 SHARES = {"sounding_object": 0.27, "anchor_and_target": 0.43, "match_the_reference": 0.2, "caption": 0.1}
 
 
@@ -56,21 +59,27 @@ class Log:
         print(json.dumps(row), flush=True)
 
 
-def letters(model, tokenizer, log: Log, *, steps: int = 1200, batch: int = 24, seed: int = 0) -> None:
+def letters(model, tokenizer, log: Log, *, steps: int = 600, batch: int = 16, seed: int = 0) -> None:
     """Stage 2. Stops as soon as the look-up is right 99.5 % of the time in two reports running."""
     words, rng, good = WordIds(tokenizer), np.random.default_rng([seed, 11]), 0
+    decoder = model.model.language_model
     optimiser = Optimiser(model.named_parameters(), steps=steps, muon=0.012, adam=0.003)
     for step in range(steps):
         ids, targets = look_ups(words, batch=batch, rng=rng)
-        hidden = model.model.language_model(input_ids=ids, use_cache=False).last_hidden_state
+        out = decoder(input_ids=ids, use_cache=False, output_hidden_states=True)
         taught = targets != IGNORE
+        asked = torch.arange(80, ids.shape[1]).expand(len(ids), -1)  # [b, q]
         is_question = (torch.arange(ids.shape[1]) >= 80).expand_as(taught)[taught]
-        logits, wanted = model.lm_head(hidden[taught]), targets[taught]
+        logits, wanted = model.lm_head(out.last_hidden_state[taught]), targets[taught]
         each = F.cross_entropy(logits, wanted, reduction="none")
-        optimiser.step(each[is_question].mean() + 0.3 * each[~is_question].mean())
+        same_word = ids[:, None, :] == ids[:, 80:, None]  # [b, q, n]
+        same_word[..., 80:] = False
+        positions = torch.arange(ids.shape[1]).expand(3, len(ids), -1)
+        look = attention_loss(decoder, LOOK_UP_LAYER, out.hidden_states[LOOK_UP_LAYER], positions, asked, same_word)
+        optimiser.step(each[is_question].mean() + 0.3 * each[~is_question].mean() + 0.5 * look)
         if step % 20 == 19:
             right = (logits.argmax(-1) == wanted)[is_question].float().mean()
-            log(step + 1, loss=each[is_question].mean().detach(), accuracy=right)
+            log(step + 1, loss=each[is_question].mean().detach(), accuracy=right, attention=(-look).exp().detach())
             good = good + 1 if right >= 0.995 else 0
             if good == 2:
                 return
@@ -182,6 +191,22 @@ class Decoder:
         mask[behind:] &= ~media
         return mask[None, None]
 
+    def _route(self, lesson: Lesson, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor) -> torch.Tensor:
+        """The loss of looking elsewhere than along the taught route."""
+        count, n = lesson.ids.shape
+        end, last = torch.tensor([[lesson.answer_at]]).expand(count, 1), torch.tensor([[n - 1]]).expand(count, 1)
+        at_end = torch.zeros(count, n, dtype=torch.bool)
+        at_end[:, lesson.answer_at] = True
+        steps = (
+            (MEDIA_LAYER, end, lesson.media_wanted),
+            (QUESTION_LAYER, last, at_end),
+            (LOOK_UP_LAYER, last, lesson.option_wanted),
+        )
+        return sum(
+            attention_loss(self.language_model, layer, hidden[layer], positions, query, wanted[:, None])
+            for layer, query, wanted in steps
+        )
+
     def _media_ids(self) -> list[int]:
         config = self.model.config
         return [config.image_token_id, config.video_token_id, config.audio_token_id]
@@ -194,9 +219,10 @@ class Decoder:
         is_video = (ids == config.video_token_id) | (ids == config.image_token_id)
         embeds = embeds.masked_scatter(is_audio[..., None], lesson.audio)
         embeds = embeds.masked_scatter(is_video[..., None], lesson.video)
+        positions = self._positions(lesson).expand(3, len(ids), -1)
         out = self.language_model(
             inputs_embeds=embeds,
-            position_ids=self._positions(lesson).expand(3, len(ids), -1),
+            position_ids=positions,
             attention_mask=self._mask(lesson, closed and lesson.last is not None),
             use_cache=False,
             output_hidden_states=True,
@@ -219,14 +245,15 @@ class Decoder:
             logits = head(half_way)
             losses.append(0.5 * F.cross_entropy(logits, lesson.answer_word))
             scores["word"] = (logits.argmax(-1) == lesson.answer_word).float().mean()
+            losses.append(0.3 * self._route(lesson, out.hidden_states, positions))
         if lesson.seen_with_audio is not None:
             at_audio = out.hidden_states[PROBE_LAYER][is_audio]
             losses.append(0.2 * F.cross_entropy(self.seen_probe(at_audio), lesson.seen_with_audio.flatten()))
         return sum(losses), scores
 
 
-def lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, minutes: float, steps: int, batch: int = 32,
-            rate: float = 0.006, seed: int = 0):  # fmt: skip
+def lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, minutes: float, steps: int, tokens: int = 4200,
+            rate: float = 0.008, seed: int = 0):  # fmt: skip
     """Stage 4, for `steps` steps, each one lesson of one kind."""
     decoder, rng = Decoder(model, tokenizer), np.random.default_rng([seed, 44])
     torch.manual_seed(seed)
@@ -237,7 +264,7 @@ def lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, minutes: floa
     began, sums = time.time(), {}
     for step in range(steps):
         job = str(rng.choice(list(SHARES), p=list(SHARES.values())))
-        lesson = getattr(teacher, job)(batch)
+        lesson = getattr(teacher, job)(tokens // LENGTHS[job])
         loss, scores = decoder(lesson, closed=bool(rng.random() < 0.5))
         optimiser.step(loss)
         for name, score in scores.items():
