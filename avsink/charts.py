@@ -111,7 +111,8 @@ def knockout_curves(
     veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
     shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
     band = base.transform_calculate(tint=look["tint"]).mark_area(strokeWidth=0)
-    band = band.encode(y="low:Q", y2="high:Q", fill=alt.Fill("tint:N", scale=None), detail="pathway:N", fillOpacity=veiled)
+    band = band.encode(y="low:Q", y2="high:Q", detail="pathway:N", fill=alt.Fill("tint:N", scale=None))
+    band = band.encode(fillOpacity=veiled)
     line = base.mark_line(strokeWidth=2, fill=None).encode(
         y=y, stroke=look["stroke"], strokeDash=look["strokeDash"], opacity=shown
     )

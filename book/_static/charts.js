@@ -7,7 +7,6 @@
 
 (() => {
   const PANEL = 250; // least width of a facet's panel, in px
-  const LEGEND_ENTRY = 130;
 
   function theme(columns) {
     const dark = document.documentElement.dataset.theme === "dark";
@@ -31,9 +30,17 @@
   function fitted(spec, width) {
     if (!spec.facet) return { ...spec, autosize: { type: "fit-x", contains: "padding" } };
     const columns = Math.max(1, Math.min(spec.columns ?? 3, Math.floor(width / PANEL)));
-    const axes = 75, gap = 22; // room for the vertical axis with its title, and between panels
+    const axes = 80, gap = 28; // room for the vertical axis with its title, and between panels
     const panel = Math.floor((width - axes - gap * (columns - 1)) / columns);
-    return { ...spec, columns, spacing: gap, spec: { ...spec.spec, width: panel } };
+    const ownAxes = { resolve: { axis: { x: "independent" } }, spacing: { column: gap, row: 74 }, bounds: "flush" };
+    return { ...spec, ...ownAxes, columns, spec: { ...spec.spec, width: panel } };
+  }
+
+  // How many entries of the legend fit beside each other: their names are the domain of any of its scales.
+  function legendColumns(spec, width) {
+    const domains = JSON.stringify(spec).matchAll(/"scale":\{"domain":(\["[^\]]*"\])/g);
+    const longest = Math.max(4, ...[...domains].flatMap(([, names]) => JSON.parse(names)).map((name) => name.length));
+    return Math.max(1, Math.floor(width / (36 + 6.2 * longest)));
   }
 
   async function draw(chart) {
@@ -41,7 +48,7 @@
     const width = place.clientWidth;
     if (!width) return; // inside something folded; its ResizeObserver calls again when it opens
     chart.width = width;
-    const config = theme(Math.max(1, Math.floor(width / LEGEND_ENTRY)));
+    const config = theme(legendColumns(spec, width));
     const actions = { export: true, source: false, compiled: false, editor: false };
     try {
       chart.view?.finalize();

@@ -1,0 +1,158 @@
+"""The book: run each notebook on each model, then render the pages.
+
+    python -m avsink.book                 # what `make book` does: _build/html/index.html
+    python -m avsink.book --mock DIR      # a small one into DIR, with the sizes that the notebooks name for tests
+
+1. Every `Run` in `RUNS` is one page: papermill executes `notebooks/<notebook>.ipynb` on the model into
+   `book/runs/<model>/<notebook>.ipynb`.
+2. A run is skipped when nothing that could change it has changed: the notebook, the package, the embedded data, the
+   pinned versions, the parameters. Their hash is kept in the metadata of the executed notebook.
+3. Vega, with which the pages draw their charts, is written from the installed package into one local file.
+4. jupyter-book renders with execution off, and every warning is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import altair as alt
+import nbformat
+import papermill
+import vl_convert
+
+from avsink.notebooks import NOTEBOOKS, parameters_cell
+
+__all__ = ["RUNS", "Run", "build", "execute", "vega_bundle"]
+
+ROOT = NOTEBOOKS.parent
+INPUTS = ("avsink/**/*.py", "data/**/*", "constraints.txt")  # besides the notebook: what its numbers depend on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A notebook on a model: one page of the book. `parameters` override the notebook's own."""
+
+    notebook: str
+    model: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        return NOTEBOOKS / f"{self.notebook}.ipynb"
+
+    @property
+    def page(self) -> str:
+        """Where the executed notebook lies, relative to the book's sources."""
+        return f"book/runs/{self.model}/{self.notebook}.ipynb"
+
+
+RUNS = (
+    Run(notebook="toyworld", model="tiny-omni"),
+    Run(notebook="flow2_pathways", model="tiny-omni"),
+)
+
+
+def build(*, sources: Path = ROOT, output: Path = ROOT, mock: bool = False) -> Path:
+    """Execute what is stale, render, and return the folder of HTML pages, `output/_build/html`.
+
+    sources: the folder of _config.yml, _toc.yml and book/. A mock build works on a copy, so that a small run never
+        takes the place of a real one.
+    """
+    if mock:
+        sources = _copied_sources(output / "sources")
+    for at, run in enumerate(RUNS, start=1):
+        execute(run, sources / run.page, mock=mock, label=f"[{at}/{len(RUNS)}] {run.notebook} on {run.model}")
+    (sources / "book/_static/vega.js").write_text(vega_bundle())
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    options = ["--path-output", output, "--all", "--quiet", "-W", "-n", "--keep-going"]
+    if subprocess.run([jupyter_book, "build", sources, *options]).returncode:
+        raise SystemExit("the pages were not rendered without a warning; what jupyter-book says above is the reason")
+    return output / "_build/html"
+
+
+def execute(run: Run, page: Path, *, mock: bool = False, label: str) -> bool:
+    """Execute a run into `page` unless that would change nothing; whether it was executed."""
+    notebook = nbformat.read(run.source, as_version=4)
+    parameters = {
+        **({"model": run.model} if "model" in papermill.inspect_notebook(run.source) else {}),
+        **run.parameters,
+    }
+    if mock:
+        parameters |= parameters_cell(notebook).metadata.get("nbmake", {}).get("mock", {})
+    fingerprint = _fingerprint(run.source, parameters)
+    if page.exists() and nbformat.read(page, as_version=4).metadata.get("avsink_fingerprint") == fingerprint:
+        print(f"{label}: unchanged", flush=True)
+        return False
+
+    started = time.monotonic()
+    print(f"{label}: running", flush=True)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = page.with_suffix(".unfinished.ipynb")  # a run that fails must not become a page
+    os.environ["AVSINK_BOOK"] = "1"  # the kernel inherits it, and draws for the book's own renderer
+    papermill.execute_notebook(
+        run.source, unfinished, parameters=parameters, cwd=ROOT, progress_bar=sys.stderr.isatty()
+    )
+    executed = nbformat.read(unfinished, as_version=4)
+    executed.metadata["avsink_fingerprint"] = fingerprint
+    nbformat.write(executed, page)
+    unfinished.unlink()
+    print(f"{label}: done in {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and vega-embed of the version that Altair writes for, as one script.
+
+    It is wrapped in a function because it declares top-level names (`_` among them) that Sphinx's own search scripts
+    declare too; a clash would leave every chart blank.
+    """
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    return f"(() => {{\n{vl_convert.javascript_bundle(vl_version=version)}\n}})();\n"
+
+
+def _fingerprint(notebook: Path, parameters: Mapping[str, object]) -> str:
+    parts = [hashlib.sha256(notebook.read_bytes()).hexdigest(), _inputs_fingerprint()]
+    return hashlib.sha256(json.dumps([parts, parameters], sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _inputs_fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in INPUTS for path in ROOT.glob(pattern) if path.is_file()}):
+        if "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(ROOT)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _copied_sources(folder: Path) -> Path:
+    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("runs"), dirs_exist_ok=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m avsink.book", description="Run the notebooks and render the book.")
+    parser.add_argument("--mock", type=Path, metavar="DIR", help="a small book into DIR, for tests")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    mock = arguments.mock is not None
+    pages = build(output=arguments.mock.resolve() if mock else ROOT, mock=mock)
+    print(f"the book is at {pages / 'index.html'} ({time.monotonic() - started:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()

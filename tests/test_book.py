@@ -1,0 +1,162 @@
+"""The book: what is run when, and, in a browser without a network, whether every page shows what it declares.
+
+The pages are those of a small book, built for the test from the sizes that the notebooks name as `mock`. Set
+AVSINK_BOOK_HTML to a folder of pages (`_build/html`) to look at a finished book instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+
+from avsink import book
+
+TOC = yaml.safe_load((book.ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+STATIC = book.ROOT / "book/_static"
+LONG = 60_000  # ms; a page takes one or two seconds, unless the machine is busy
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory) -> Path:
+    """The folder of a rendered book."""
+    if finished := os.environ.get("AVSINK_BOOK_HTML"):
+        return Path(finished).resolve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVSINK_RESULTS", str(tmp_path_factory.mktemp("results")))
+        return book.build(output=tmp_path_factory.mktemp("book"), mock=True)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("no Chromium on the path: `apt-get install chromium`, or run .ci/run, which does it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page, opened without a network: what it asked of other hosts, and what went wrong in it."""
+
+    def __init__(self, chromium, path: Path, *, theme: str = "light"):
+        self.asked, self.errors = [], []
+        self.page = chromium.new_page(viewport={"width": 1400, "height": 900}, color_scheme=theme)
+        self.page.set_default_timeout(LONG)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.route("**/*", self._answer)
+        self.page.goto(path.as_uri(), wait_until="domcontentloaded")
+        self.page.wait_for_function("[...document.querySelectorAll('.avsink-chart')].every(c => c.dataset.state)")
+
+    def _answer(self, route):
+        if route.request.url.startswith(("file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            self.asked.append(route.request.url)
+            route.abort()
+
+    def charts(self) -> list[dict]:
+        """State, description, size and number of marks of every chart that the page declares."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.avsink-chart')].map(chart => {
+                const svg = chart.querySelector('svg.marks'), box = svg?.getBoundingClientRect();
+                return {
+                    state: chart.dataset.state, description: svg?.getAttribute('aria-label'),
+                    width: box?.width, height: box?.height, room: chart.clientWidth,
+                    marks: svg?.querySelectorAll('.role-mark path, .role-mark line').length,
+                };
+            })"""
+        )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_draws_every_chart_without_a_network(pages, chromium, name):
+    visit = Visit(chromium, pages / f"{name}.html")
+    charts = visit.charts()
+    visit.page.close()
+    declared = (pages / f"{name}.html").read_text().count('class="avsink-chart"')
+    assert len(charts) == declared
+    for chart in charts:
+        assert chart["state"] == "drawn", visit.errors
+        assert chart["marks"] > 0 and chart["height"] > 60
+        assert chart["width"] <= chart["room"] + 1, "wider than its column"
+        assert chart["description"], "nothing for a screen reader"
+    assert visit.errors == []
+    assert visit.asked == [], "the page asks other hosts for something"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_a_telephone_in_the_dark(pages, chromium, name):
+    visit = Visit(chromium, pages / f"{name}.html", theme="dark")
+    visit.page.set_viewport_size({"width": 420, "height": 900})
+    visit.page.wait_for_timeout(500)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 421, "the page scrolls sideways"
+    assert all(chart["width"] <= chart["room"] + 1 for chart in visit.charts())
+    assert visit.errors == []
+    visit.page.close()
+
+
+def test_findings_show_charts(pages):
+    for run in book.RUNS:
+        html = (pages / run.page).with_suffix(".html").read_text()
+        assert 'class="avsink-chart"' in html, f"{run.page} declares no chart: was it executed for the book?"
+
+
+def test_a_chart_that_cannot_be_drawn_says_so(chromium, tmp_path):
+    """Without Vega, the page tells its reader, and tells this test."""
+    shutil.copy(STATIC / "charts.js", tmp_path)
+    chart = '<div class="avsink-chart"><script type="application/json">{"mark": "bar"}</script></div>'
+    (tmp_path / "page.html").write_text(f"<body>{chart}<script src='charts.js'></script></body>")
+    visit = Visit(chromium, tmp_path / "page.html")
+    assert visit.charts()[0]["state"] == "failed"
+    assert "could not be drawn" in visit.page.inner_text(".avsink-chart")
+    visit.page.close()
+
+
+def test_contents_list_every_run_and_no_other():
+    listed = {page for page in PAGES if page.startswith("book/runs/")}
+    assert listed == {run.page.removesuffix(".ipynb") for run in book.RUNS}
+
+
+def test_vega_is_of_the_version_that_altair_writes_for():
+    bundle = book.vega_bundle()
+    assert bundle.startswith("(() => {") and bundle.rstrip().endswith("})();"), "its names must not leak into the page"
+    assert "define.amd" not in bundle
+    assert len(bundle) > 500_000
+
+
+@pytest.fixture
+def small_run(tmp_path, monkeypatch) -> book.Run:
+    """A run of a notebook that prints its parameter and divides by it."""
+    v4 = nbformat.v4
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [v4.new_code_cell("n = 1  # number", metadata={"tags": ["parameters"]}), v4.new_code_cell("print(1 / n)")]
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "small.ipynb")
+    monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
+    return book.Run(notebook="small", model="none")
+
+
+def test_a_run_is_repeated_only_if_something_changed(small_run, tmp_path):
+    page = tmp_path / "page.ipynb"
+    assert book.execute(small_run, page, label="first")
+    assert not book.execute(small_run, page, label="again")
+    other = book.Run(notebook="small", model="none", parameters={"n": 4})
+    assert book.execute(other, page, label="other parameters")
+    assert "0.25" in page.read_text()
+
+
+def test_a_run_that_fails_leaves_no_page(small_run, tmp_path):
+    broken = book.Run(notebook="small", model="none", parameters={"n": 0})
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        book.execute(broken, tmp_path / "page.ipynb", label="broken")
+    assert not (tmp_path / "page.ipynb").exists()

@@ -1,0 +1,133 @@
+"""Charts: valid, described, captioned, with their data, and legible without colour."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import pandas as pd
+import pytest
+
+from avsink import charts, knockout
+
+WORDS = {"caption": "What is drawn.", "description": "What to see in it."}
+CURVES = pd.DataFrame(
+    [
+        {"pathway": pathway, "layer": layer, "category": category, "mean": -0.1, "low": -0.2, "high": 0.0, "n": 12}
+        for pathway in knockout.FIGURE_4
+        for category in ("mixed", "visual anchor → audio answer")
+        for layer in range(8)
+    ]
+)
+DOTS = pd.DataFrame(
+    [
+        {"label": "Speech", "group": "reported", "value": 0.4, "low": None, "high": None, "n": None},
+        {"label": "Speech", "group": "measured", "value": 0.5, "low": 0.4, "high": 0.6, "n": 40},
+    ]
+)
+STEPS = pd.DataFrame({"step": [1, 2], "measure": ["loss", "loss"], "value": [2.0, 1.0]})
+SPANS = pd.DataFrame([{"track": "dog, heard", "label": "barks", "modality": "audio", "start": 0.5, "end": 1.5}])
+DRAWN = {
+    "knockout_curves": (charts.knockout_curves, CURVES, {}),
+    "dot_plot": (charts.dot_plot, DOTS, {"title": "accuracy", "unit": ".0%"}),
+    "training_curves": (charts.training_curves, STEPS, {"title": "loss"}),
+    "timeline": (charts.timeline, SPANS, {}),
+}
+
+
+@pytest.fixture(params=DRAWN)
+def drawn(request):
+    return DRAWN[request.param]
+
+
+def test_spec_is_valid_and_described(drawn):
+    draw, rows, extra = drawn
+    spec = draw(rows, **WORDS, **extra).body.to_dict()  # altair validates against the schema of Vega-Lite
+    assert spec["description"] == WORDS["description"]
+
+
+@pytest.mark.parametrize("name", ["caption", "description"])
+@pytest.mark.parametrize("text", ["", "  ", None])
+def test_caption_and_description_are_required(drawn, name, text):
+    draw, rows, extra = drawn
+    words = {key: value for key, value in {**WORDS, name: text}.items() if value is not None}
+    with pytest.raises((TypeError, ValueError), match=name):
+        draw(rows, **words, **extra)
+
+
+def test_missing_columns_are_named(drawn):
+    draw, rows, extra = drawn
+    with pytest.raises(ValueError, match=f"needs the columns {rows.columns[-1]}"):
+        draw(rows.drop(columns=rows.columns[-1]), **WORDS, **extra)
+
+
+@pytest.mark.parametrize("column", ["low", "high", "n"])
+def test_a_mean_needs_its_interval_and_n(column):
+    with pytest.raises(ValueError, match=column):
+        charts.knockout_curves(CURVES.drop(columns=column), **WORDS)
+
+
+def test_an_empty_table_is_refused_with_the_reason(drawn):
+    draw, rows, extra = drawn
+    with pytest.raises(ValueError, match="no sample was left"):
+        draw(rows.head(0), **WORDS, **extra)
+
+
+def test_tooltips_tell_n_and_the_interval():
+    text = charts.knockout_curves(CURVES, **WORDS).body.to_json()
+    for field in ("mean", "low", "high", "n"):
+        assert re.search(rf'"field": "{field}"[^}}]*"title"', text), field
+
+
+def test_the_rows_can_be_taken_away(drawn):
+    draw, rows, extra = drawn
+    html = draw(rows, **WORDS, **extra).to_html(book=True)
+    csv = base64.b64decode(re.search(r"base64,([^\"]+)\"", html).group(1))
+    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(csv)), rows, check_dtype=False)
+
+
+def test_in_the_book_a_chart_is_inert_data(drawn):
+    draw, rows, extra = drawn
+    html = draw(rows, **WORDS, **extra).to_html(book=True)
+    assert html.count('class="avsink-chart"') == 1
+    assert "http" not in re.sub(r'"\$schema": ?"[^"]+"', "", html), "the page must not need a network"
+
+
+def test_in_a_plain_notebook_a_chart_draws_itself(monkeypatch):
+    monkeypatch.delenv("AVSINK_BOOK", raising=False)
+    bundle = charts.timeline(SPANS, **WORDS)._repr_mimebundle_()
+    assert "vegaEmbed" in bundle["text/html"] and "avsink-chart" not in bundle["text/html"]
+    assert WORDS["description"] in bundle["text/plain"]
+
+
+def test_a_script_cannot_be_smuggled_in_by_the_data():
+    evil = SPANS.assign(label="</script><script>alert(1)</script>")
+    html = charts.timeline(evil, **{**WORDS, "caption": "<script>alert(2)</script>"}).to_html(book=True)
+    assert html.count("<script") == 1 and "<script>alert" not in html
+
+
+@pytest.mark.parametrize("figure", ["FIGURE_3", "FIGURE_4", "FIGURE_9", "FIGURE_10"])
+def test_pathways_of_a_figure_differ_even_without_colour(figure):
+    names = getattr(knockout, figure)
+    looks = [charts._stroke(name, at=at) for at, name in enumerate(names)]
+    assert len({(tuple(dash), shape) for _, dash, shape in looks}) == len(names)
+
+
+def test_every_pathway_has_the_colour_of_its_source():
+    sources = {name.partition("↛")[0] for name in knockout.PATHWAYS}
+    assert sources <= set(charts.SOURCE)
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#121212"])
+@pytest.mark.parametrize("ink", charts.INK)
+def test_inks_stand_out_on_light_and_dark_pages(ink, page):
+    light, dark = sorted((_luminance(charts.INK[ink]), _luminance(page)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3, "WCAG 2.1 asks 3:1 of graphics"
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2.1 defines it."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
