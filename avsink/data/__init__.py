@@ -1,6 +1,6 @@
 """Benchmarks, each a loader of `Sample`s under one name.
 
-    load_samples("toyworld", tasks=["anchor and target"], n_samples=24)
+load_samples("toyworld", tasks=["anchor and target"], n_samples=24)
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ def test_no_single_modality_narrows_the_answer_down(category):
         seen, heard = ({event.name for event in events} for events in (scene.seen, scene.heard))
         options = set(draft.sample.options)
         # All four options are on equal terms in each modality: all there, or all absent.
-        assert options in (seen, heard) and (options & seen in (set(), options)) and (options & heard in (set(), options))
+        assert (
+            options in (seen, heard) and (options & seen in (set(), options)) and (options & heard in (set(), options))
+        )
 
 
 def test_answers_are_spread_evenly_over_letters():

@@ -1,0 +1,24 @@
+"""The training log: one JSON line per report, printed and appended to a file."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+__all__ = ["Log"]
+
+
+class Log:
+    """Reports of one stage."""
+
+    def __init__(self, path: Path, stage: str):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.stage, self.began = path, stage, time.time()
+
+    def __call__(self, step: int, **numbers: object) -> None:
+        row = {"stage": self.stage, "step": step, "seconds": round(time.time() - self.began)}
+        row |= {key: value if isinstance(value, str) else round(float(value), 4) for key, value in numbers.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
