@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import mimetypes
 import os
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import altair as alt
 import pandas as pd
+from PIL import Image
 
 __all__ = ["Figure", "clip", "picture"]
 
@@ -59,15 +61,21 @@ class Figure:
         return {"text/html": self.to_html(), "text/plain": f"{self.caption}\n{self.description}"}
 
 
-def picture(path: Path | str, *, caption: str, description: str) -> Figure:
-    """A picture, embedded in the page."""
-    body = f'<img src="{_data_uri(path)}" alt="{html.escape(description)}">'
+def picture(image: Path | Image.Image, *, caption: str, description: str) -> Figure:
+    """A picture, from a file or from memory, embedded in the page."""
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        source = _data_uri(buffer.getvalue(), kind="image/png")
+    else:
+        source = _file_uri(image)
+    body = f'<img src="{source}" alt="{html.escape(description)}">'
     return Figure(body=body, caption=caption, description=description)
 
 
-def clip(path: Path | str, *, caption: str, description: str) -> Figure:
+def clip(path: Path, *, caption: str, description: str) -> Figure:
     """A clip with picture and sound, embedded in the page and playable there."""
-    body = f'<video controls loop src="{_data_uri(path)}" aria-label="{html.escape(description)}"></video>'
+    body = f'<video controls loop src="{_file_uri(path)}" aria-label="{html.escape(description)}"></video>'
     return Figure(body=body, caption=caption, description=description)
 
 
@@ -82,12 +90,15 @@ def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
 def _data_html(data: pd.DataFrame | None) -> str:
     if data is None:
         return ""
-    csv = base64.b64encode(data.to_csv(index=False).encode()).decode()
-    link = f'<a download="data.csv" href="data:text/csv;charset=utf-8;base64,{csv}">Download as CSV</a>'
+    csv = _data_uri(data.to_csv(index=False).encode(), kind="text/csv;charset=utf-8")
+    link = f'<a download="data.csv" href="{csv}">Download as CSV</a>'
     table = data.to_html(index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}")
     return f'<details><summary>Data ({len(data)} rows)</summary>{link}<div class="avsink-table">{table}</div></details>'
 
 
-def _data_uri(path: Path | str) -> str:
-    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+def _file_uri(path: Path) -> str:
+    return _data_uri(path.read_bytes(), kind=mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+
+
+def _data_uri(content: bytes, *, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
