@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["DRAWS", "LEVEL", "lag", "resampled_means", "summarise"]
+__all__ = ["DRAWS", "LEVEL", "in_words", "lag", "percent", "resampled_means", "summarise"]
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -49,6 +49,19 @@ def summarise(
             out[members, 1:] = _interval(resampled_means(values, seed=seed), level=level).T
     result = pd.DataFrame(out, columns=["mean", "low", "high"], index=cells.index).reset_index()
     return result.assign(n=table.sum(axis=1))
+
+
+def percent(row: pd.Series) -> str:
+    """A mean with its interval, for readers: ``−43% [−51%, −35%]``."""
+    interval = "" if np.isnan(row["low"]) else f" [{row['low']:+.0%}, {row['high']:+.0%}]"
+    return f"{row['mean']:+.0%}{interval}".replace("-", "−")
+
+
+def in_words(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
+    """What `summarise`d knockout curves show, for readers who hear the page: each pathway's deepest point."""
+    lowest = [curves.loc[curves.loc[curves["pathway"] == name, "mean"].idxmin()] for name in pathways]
+    points = [f"{row['pathway']} {percent(row)} at layer {row['layer']} ({row['category']})" for row in lowest]
+    return f"Mean change of the answer's probability where it is lowest: {'; '.join(points)}."
 
 
 def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:

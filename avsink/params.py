@@ -41,7 +41,7 @@ def check(namespace: Mapping[str, object], *names: str) -> None:
         try:
             if name in given:
                 RULES[name](given[name], given)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))

@@ -6,7 +6,8 @@
 A store is a folder ``<root>/<finding>/<model>/<key>``. The key is a hash of all that changes the numbers, so old rows
 are never mistaken for new ones: whatever changes, another folder is used. In it lie
 
-- ``samples/<id>-<fingerprint>.parquet``: the rows of one sample, or ``….json``: why it has none, now and always;
+- ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
+- ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
 - ``provenance.json``: what the key was made of, and which run asked for which samples and had to leave out which.
 
 A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
@@ -59,12 +60,12 @@ class ResultStore:
         }
         key = hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.folder = Path(root or results_root()) / finding / _slug(model.name) / key
-        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        for name in ("samples", "left_out"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def finished(self, sample: Sample) -> bool:
         """Whether the sample needs no more work: it has its rows, or a lasting reason to have none."""
-        part = self._part(sample)
-        return part.is_file() or part.with_suffix(".json").is_file()
+        return self._part(sample).is_file() or self._excuse(sample).is_file()
 
     def save(self, sample: Sample, rows: pd.DataFrame) -> None:
         """Keep the sample's rows."""
@@ -74,12 +75,12 @@ class ResultStore:
 
     def leave_out(self, sample: Sample, error: SampleError) -> None:
         """Keep why the sample has no rows and never will."""
-        _write(self._part(sample).with_suffix(".json"), _json({"sample": sample.id, "reason": error.reason}))
+        _write(self._excuse(sample), _json({"sample": sample.id, "reason": error.reason}))
 
     def reason(self, sample: Sample) -> str | None:
         """Why the sample was left out for good; None if it was not."""
-        path = self._part(sample).with_suffix(".json")
-        return json.loads(path.read_bytes())["reason"] if path.is_file() else None
+        excuse = self._excuse(sample)
+        return json.loads(excuse.read_bytes())["reason"] if excuse.is_file() else None
 
     def read(self, samples: Iterable[Sample]) -> pd.DataFrame:
         """The rows of those `samples` that have some, in the order of `samples`."""
@@ -92,8 +93,10 @@ class ResultStore:
         _write(self.folder / "provenance.json", _json(record))
 
     def _part(self, sample: Sample) -> Path:
-        name = f"{_slug(sample.id)[:80]}-{provenance.sample_fingerprint(sample)}.parquet"
-        return self.folder / "samples" / name
+        return self.folder / "samples" / f"{_file_name(sample)}.parquet"
+
+    def _excuse(self, sample: Sample) -> Path:
+        return self.folder / "left_out" / f"{_file_name(sample)}.json"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -112,6 +115,10 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(folder)  # the new name itself
     finally:
         os.close(folder)
+
+
+def _file_name(sample: Sample) -> str:
+    return f"{_slug(sample.id)[:80]}-{provenance.sample_fingerprint(sample)}"
 
 
 def _json(record: Mapping[str, object]) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from avsink.data.sample import Sample, SampleError
 from avsink.results import ResultStore
@@ -45,8 +45,11 @@ class Done:
         text = f"{measured} of {asked} samples measured ({self.computed} computed now, the others read)"
         if self.left_out.empty:
             return f"{text}; none left out."
-        reasons = self.left_out["reason"].value_counts(sort=True)
-        return f"{text}; left out: " + "; ".join(f"{n} × {reason}" for reason, n in reasons.items()) + "."
+        reasons = [
+            f"{len(group)} × {reason} ({', '.join(group['sample'][:3])}{', …' if len(group) > 3 else ''})"
+            for reason, group in self.left_out.groupby("reason", sort=False)
+        ]
+        return f"{text}; left out: {'; '.join(reasons)}."
 
 
 def run_over_samples(
@@ -56,6 +59,7 @@ def run_over_samples(
     store.describe(samples=samples, **facts)
     problems: dict[str, tuple[str, str]] = {}  # sample id -> (kind of reason, reason)
     computed = 0
+    # Plain text, not tqdm.auto: a widget would bring require.js into the book, and that breaks its charts.
     for sample in tqdm(samples, desc=store.identity["finding"], unit="sample"):
         if not store.finished(sample):
             try:

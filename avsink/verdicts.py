@@ -27,14 +27,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
-from avsink.metrics import lag, summarise
+from avsink.metrics import lag, percent, summarise
 
 __all__ = [
     *("FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "MARGIN", "Rule", "Verdict"),
-    *("comes_first", "conclude", "drops", "judge", "rules_table", "stays_flat", "verdicts_table"),
+    *("caveat", "comes_first", "conclude", "drops", "judge", "rules_table", "stays_flat", "verdicts_table"),
 ]
 
 Scope = Literal["every", "any"]
@@ -67,6 +66,9 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}"
+
+    def _repr_markdown_(self) -> str:
+        return f"**{self.verdict.capitalize()}**: {self.claim} ({self.where}). {self.because}"
 
 
 def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
@@ -122,11 +124,18 @@ def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
     return [Verdict(rule.claim, rule.where, *rule.test(rows)) for rule in rules]
 
 
-def conclude(claim: str, verdicts: Sequence[Verdict], *, where: str) -> Verdict:
-    """The verdict on a claim that needs all of its parts."""
+def conclude(claim: str, verdicts: Sequence[Verdict], *, where: str, note: str = "") -> Verdict:
+    """The verdict on a claim that needs all of its parts. note: what else a reader must know, such as `caveat`."""
     outcomes = [verdict.verdict for verdict in verdicts]
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
-    return Verdict(claim, where, _every(outcomes), f"Of {len(outcomes)} parts: {counts}.")
+    return Verdict(claim, where, _every(outcomes), f"Of {len(outcomes)} parts: {counts}. {note}".strip())
+
+
+def caveat(card) -> str:
+    """What every figure from this model has to say about itself."""
+    if not card.taught:
+        return ""
+    return f"{card.name} was taught along which ways to send information: this is calibration, not evidence."
 
 
 def rules_table(rules: Sequence[Rule]) -> pd.DataFrame:
@@ -151,14 +160,9 @@ def _by_category(pathway: str, category, *, compose, telling) -> Callable[[pd.Da
         found = [category(curve) for _, curve in curves.groupby("category", sort=False)]
         overall = compose([outcome for outcome, _ in found])
         row = max((row for outcome, row in found if outcome == overall), key=telling)
-        return overall, f"{_percent(row)} at layer {row['layer']} ({row['category']}, n = {row['n']})"
+        return overall, f"{percent(row)} at layer {row['layer']} ({row['category']}, n = {row['n']})"
 
     return test
-
-
-def _percent(row: pd.Series) -> str:
-    interval = "" if np.isnan(row["low"]) else f" [{row['low']:+.0%}, {row['high']:+.0%}]"
-    return f"{row['mean']:+.0%}{interval}".replace("-", "−")
 
 
 def _outcome(supported: bool, contradicted: bool) -> Outcome:

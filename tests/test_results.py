@@ -72,7 +72,7 @@ def test_a_write_that_dies_leaves_neither_a_part_nor_litter(store, monkeypatch):
     monkeypatch.setattr(os, "fsync", die)
     with pytest.raises(OSError, match="disk full"):
         store.save(sample("a"), rows("a"))
-    assert not store.finished(sample("a")) and not list((store.folder / "samples").iterdir())
+    assert not store.finished(sample("a")) and not list(store.folder.rglob("*.*"))
 
 
 def test_litter_of_a_killed_write_is_not_taken_for_a_part(store):
