@@ -6,10 +6,10 @@ its files. The set:
 | part | samples | what for |
 |---|---|---|
 | mixed | 1,000 | sounding object, fog and noise each anywhere from 0.2 to 1: who dominates? |
-| clean | 150 | sounding object, nothing degraded |
-| anchor | 240 | anchor and target, 80 of each direction |
+| clean | 100 | sounding object, nothing degraded |
+| anchor | 225 | anchor and target, 75 of each direction |
 | match | 200 | match the reference, 100 of each direction, from a shared pool of pictures and sounds |
-| caption | 100 | captions of clean clips |
+| caption | 80 | captions of clean clips |
 | ambiguous | 200 | captions of 200 of the mixed clips |
 
     python -m avsink.data.toyworld.evaluation --out somewhere --seed 5      # the same mixture, new clips
@@ -35,7 +35,7 @@ __all__ = ["ROOT", "SIZES", "drafts", "read_manifest", "write_set"]
 
 ROOT = Path(__file__).parents[3] / "data" / "toyworld"
 SEED = 20_261  # of the committed set
-SIZES = {"mixed": 1000, "clean": 150, "anchor": 80, "match": 100, "caption": 100, "ambiguous": 200}
+SIZES = {"mixed": 1000, "clean": 100, "anchor": 75, "match": 100, "caption": 80, "ambiguous": 200}
 """Samples of each part; `anchor` and `match` per direction."""
 
 
@@ -93,7 +93,9 @@ def write_set(root: Path, *, seed: int = SEED, sizes: dict[str, int] = SIZES) ->
         files = {str(m.path): _sum(root / m.path) for m in draft.sample.media}
         rows.append(_to_row(draft.sample) | {"part": part, "files": files})
     root.mkdir(parents=True, exist_ok=True)
-    (root / "manifest.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    (root / "manifest.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+    )
     return samples
 
 
@@ -130,7 +132,8 @@ def _sum(path: Path) -> str:
 def _to_row(sample: Sample) -> dict:
     parts = [{"text": p.text, "role": p.role} if isinstance(p, Text) else _medium(p) for p in sample.parts]
     row = asdict(replace(sample, parts=(), truth={}))
-    return row | {"parts": parts, "truth": dict(sample.truth)}
+    truth = json.loads(json.dumps(dict(sample.truth)), parse_float=lambda number: round(float(number), 4))
+    return row | {"parts": parts, "truth": truth}
 
 
 def _medium(medium: Media) -> dict:

@@ -3,18 +3,15 @@
 A `Lesson` is a batch of prompts of one kind, tokenised from the same text that the model will meet in a real sample,
 with the towers' outputs for its media and with what is taught:
 
-1. the letter at the last token (or, for captions, every token of the caption);
-2. each option word's own letter, as in lesson one;
-3. at the end of the question, half-way through the layers, the *word* that answers it (logit lens): seeing comes
-   first, looking up the letter second;
-4. at every audio token, through a probe that is thrown away later, what is *seen* in the same second: the binding
-   that anchor-and-target questions need;
-5. where to look, at the three layers of `routes`.
+1. the letter at the last token (or, for captions, every token of the caption), and each option word's own letter;
+2. where to look, at the layers of `routes`;
+3. what a token should then know, read by logit lens or by a probe that is thrown away later: each medium's token what
+   it belongs to (`bound`), the end of the question first what is asked about (`cue`), then the answer's word.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -73,15 +70,19 @@ class Lesson:
     ids: torch.Tensor  # [b, n]
     video: torch.Tensor  # [b, video or image tokens, width]
     audio: torch.Tensor  # [b, audio tokens, width]
-    last: torch.Tensor | None  # [b] the letter, or None for captions
     options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
-    answer_at: int | None = None  # the position that names the answer half-way
+    questions: np.ndarray  # positions of the question
+    last: torch.Tensor | None = None  # [b] the letter
+    continuation: torch.Tensor | None = None  # [b, n] instead of a letter: next tokens of a caption
+    answer_at: int | None = None  # where the question ends, and its answer is gathered
     answer_word: torch.Tensor | None = None  # [b]
-    seen_with_audio: torch.Tensor | None = None  # [b, audio tokens] the class seen in each audio token's second
-    continuation: torch.Tensor | None = None  # [b, n] next tokens of a caption
-    questions: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # positions of the question
     media_wanted: torch.Tensor | None = None  # bool [b, n]: media tokens that the question's end should read
     option_wanted: torch.Tensor | None = None  # bool [b, n]: the right option's word
+    cue: torch.Tensor | None = None  # [b] the word that is asked about
+    cue_wanted: torch.Tensor | None = None  # bool [b, n]: where it is
+    bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
+    bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
+    bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
 
 
 class Teacher:
@@ -122,7 +123,7 @@ class Teacher:
 
     def anchor_and_target(self, batch: int) -> Lesson:
         category = str(self.rng.choice(DIRECTIONS, p=[0.3, 0.3, 0.4]))
-        rows, texts, answers, letters, seconds, moments = [], [], [], [], [], []
+        rows, texts, answers, letters, seconds, moments, cues = [], [], [], [], [], [], []
         for _ in range(batch):
             moment = int(self.rng.integers(SECONDS))
             if category == "mixed":
@@ -138,6 +139,7 @@ class Teacher:
                     question, answer, choices = prompts.heard_while_seen(NAMES[seen[moment]]), heard[moment], heard
                 else:
                     question, answer, choices = prompts.seen_while_heard(NAMES[heard[moment]]), seen[moment], seen
+            cues.append(None if category == "mixed" else seen[moment] if category == DIRECTIONS[0] else heard[moment])
             options = self.rng.permutation(choices)
             rows.append(self._seconds(seen, heard, 0.0, 0.0))
             seconds.append(seen)
@@ -145,13 +147,13 @@ class Teacher:
             answers.append(int(answer))
             letters.append(int(np.flatnonzero(options == answer)[0]))
             texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
-        return self._lesson(category, texts, rows, letters, answers, seconds=seconds, moments=moments)
+        return self._lesson(category, texts, rows, letters, answers, seconds=seconds, moments=moments, cues=cues)
 
     def match_the_reference(self, batch: int) -> Lesson:
         category = str(self.rng.choice(MATCHES))
         sound_asked = category == MATCHES[0]
         candidate, reference = (self.image, self.sound) if sound_asked else (self.sound, self.image)
-        rows, texts, letters, answers = [], [], [], []
+        rows, texts, letters, answers, cues = [], [], [], [], []
         for _ in range(batch):
             names = self.rng.choice(len(NAMES), 4, replace=False)
             target = int(self.rng.integers(4))
@@ -165,7 +167,8 @@ class Teacher:
             texts.append(self._chat(text, [ORDINALS[i] for i in options]))
             letters.append(int(np.flatnonzero(options == target)[0]))
             answers.append(target)
-        return self._lesson(category, texts, rows, letters, answers, moments=answers)
+            cues.append(names[target])
+        return self._lesson(category, texts, rows, letters, answers, moments=answers, cues=cues)
 
     def caption(self, batch: int) -> Lesson:
         rows, texts, seconds = [], [], []
@@ -199,50 +202,75 @@ class Teacher:
             f"{parts}{lines}{suffix}<|im_end|>\n<|im_start|>assistant\n"
         )
 
-    def _lesson(self, kind, texts, rows, letters, answers, *, seconds=None, moments=None) -> Lesson:
-        encoded = self.tokenizer(texts)["input_ids"]
-        ids = np.array(encoded)  # one structure, one length
+    def _lesson(self, kind, texts, rows, letters, answers, *, seconds=None, moments=None, cues=None) -> Lesson:
+        """Tokenise, and mark what is taught. Prompts of one kind have one structure: positions are those of the first.
+
+        seconds: the class seen in each second; moments: the second, or the candidate, that holds the answer; cues: the
+        class that is asked about.
+        """
+        ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
+        n = ids.shape[1]
         is_option = np.zeros_like(ids, dtype=bool)
-        dots = (ids[:, 1:-1] == self.words.dot) & np.isin(ids[:, :-2], self.words.letters)
-        is_option[:, 2:] = dots
-        options = np.full_like(ids, IGNORE)
-        before = np.roll(ids, 2, axis=1)
-        options[is_option] = before[is_option]
+        is_option[:, 2:] = (ids[:, 1:-1] == self.words.dot) & np.isin(ids[:, :-2], self.words.letters)
+        options = np.where(is_option, np.roll(ids, 2, axis=1), IGNORE)
         audio_at = np.flatnonzero(ids[0] == self.ids["audio_token"])
         video_at = np.flatnonzero(np.isin(ids[0], [self.ids["video_token"], self.ids["image_token"]]))
         media_end = max(audio_at.max(), video_at.max())
-        option_start = int(np.flatnonzero(is_option[0])[0]) - 3 if letters is not None else ids.shape[1]
+        option_start = int(np.flatnonzero(is_option[0])[0]) - 3 if letters is not None else n
         lesson = Lesson(
             kind=kind,
             ids=torch.from_numpy(ids),
             video=self.see.tokens[np.stack([see for see, _ in rows])].flatten(1, 2),
             audio=self.hear.tokens[np.stack([hear for _, hear in rows])].flatten(1, 2),
-            last=torch.from_numpy(self.words.letters[letters]) if letters is not None else None,
             options=torch.from_numpy(options),
-            questions=np.arange(media_end + 1, option_start),
+            questions=np.arange(
+                min(audio_at.min(), video_at.min()) if kind in MATCHES else media_end + 1, option_start
+            ),
         )
-        if kind in MATCHES:
-            # The reference comes last, so it is there that candidates, question and reference can meet.
-            ordinals = np.array([self.tokenizer.encode(f" {word}")[0] for word in ORDINALS])
-            lesson.answer_at, lesson.answer_word = option_start - 1, torch.from_numpy(ordinals[answers])
-            lesson.questions = np.arange(min(audio_at.min(), video_at.min()), option_start)
-        elif letters is not None:
-            lesson.answer_at, lesson.answer_word = option_start - 1, torch.from_numpy(self.words.names[answers])
-        if letters is not None:
-            right = torch.from_numpy(self.words.letters[letters])[:, None]
-            lesson.option_wanted = lesson.options == right
-            wanted = np.isin(np.arange(ids.shape[1]), np.concatenate([audio_at, video_at]))
-            lesson.media_wanted = torch.from_numpy(np.broadcast_to(wanted, ids.shape).copy())
-        if moments is not None:
-            # Second k of a clip is read where the sound is: only there are picture and sound both known by then.
-            read = video_at.reshape(-1, VIDEO_TOKENS) if kind == MATCHES[0] else audio_at.reshape(-1, AUDIO_TOKENS)
-            lesson.media_wanted[:] = False
-            lesson.media_wanted.scatter_(1, torch.from_numpy(read[moments]), True)
-        if seconds is not None:
-            lesson.seen_with_audio = torch.from_numpy(np.repeat(np.array(seconds), AUDIO_TOKENS, axis=1))
         if letters is None:
             start = int(np.flatnonzero(ids[0] == self.tokenizer.convert_tokens_to_ids("<|im_start|>"))[-1]) + 3
             continuation = np.full_like(ids, IGNORE)
             continuation[:, start - 1 : -1] = ids[:, start:]
             lesson.continuation = torch.from_numpy(continuation)
+        else:
+            ordinals = np.array([self.tokenizer.encode(f" {word}")[0] for word in ORDINALS])
+            lesson.last = torch.from_numpy(self.words.letters[letters])
+            lesson.answer_at = option_start - 1
+            lesson.answer_word = torch.from_numpy((ordinals if kind in MATCHES else self.words.names)[answers])
+            lesson.option_wanted = lesson.options == lesson.last[:, None]
+
+        # A clip's second k is read at its sound: only there are picture and sound both known by then.
+        read = video_at.reshape(-1, VIDEO_TOKENS) if kind == MATCHES[0] else audio_at.reshape(-1, AUDIO_TOKENS)
+        if letters is not None:
+            reading = np.zeros(ids.shape, dtype=bool)
+            if moments is None:
+                reading[:, np.concatenate([audio_at, video_at])] = True
+            else:
+                np.put_along_axis(reading, read[moments], True, axis=1)
+            lesson.media_wanted = torch.from_numpy(reading)
+        if kind in MATCHES:
+            # Each candidate belongs to the label two tokens before it; the reference is what is asked about.
+            self._bind(lesson, read, [[position - 2] for position in read[:, 0]], np.arange(4) + len(NAMES))
+            asked = np.zeros(ids.shape, dtype=bool)
+            asked[:, audio_at if kind == MATCHES[0] else video_at] = True
+        elif seconds is not None:
+            self._bind(lesson, read, video_at.reshape(-1, VIDEO_TOKENS), np.array(seconds))
+            asked = np.zeros(ids.shape, dtype=bool)
+            asked[:, lesson.questions] = True
+        if cues is not None and cues[0] is not None:
+            words = self.words.names[np.array(cues)]
+            lesson.cue = torch.from_numpy(words)
+            lesson.cue_wanted = torch.from_numpy(asked if kind in MATCHES else asked & (ids == words[:, None]))
         return lesson
+
+    @staticmethod
+    def _bind(lesson: Lesson, read: np.ndarray, known_from, belongs: np.ndarray) -> None:
+        """Tokens `read[k]` learn what they belong to from the tokens `known_from[k]`; belongs: [4] or [b, 4]."""
+        count, n = lesson.ids.shape
+        lesson.bound_at = torch.from_numpy(read.ravel())
+        belongs = np.broadcast_to(belongs, (count, len(read)))
+        lesson.bound = torch.from_numpy(np.repeat(belongs, read.shape[1], axis=1))
+        wanted = np.zeros((len(read), n), dtype=bool)
+        for k, positions in enumerate(known_from):
+            wanted[k, positions] = True
+        lesson.bound_wanted = torch.from_numpy(np.repeat(wanted, read.shape[1], axis=0))

@@ -5,9 +5,11 @@ a layer each, where to look:
 
 | layer | from | to | teaches |
 |---|---|---|---|
-| 3 | end of the question | media tokens of the right second (or the right candidate) | modalities → question |
+| 1 | audio tokens | video tokens of the same second | video → audio |
+| 1 | end of the question | what it asks about: its anchor's name, or the reference | |
+| 3 | end of the question | audio tokens of the right second, or the right candidate | modalities → question |
 | 5 | last token | end of the question | question → last |
-| 6 | last token | the word of the right option | the look-up |
+| 6 | last token | the word of the right option | option → last: the look-up |
 
 Layers count from 0. The other heads, and all other layers, are free.
 """
@@ -16,9 +18,9 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["HEADS", "MEDIA_LAYER", "QUESTION_LAYER", "LOOK_UP_LAYER", "attention_loss"]
+__all__ = ["GATHER_LAYER", "HEADS", "LOOK_UP_LAYER", "MEDIA_LAYER", "QUESTION_LAYER", "attention_loss"]
 
-MEDIA_LAYER, QUESTION_LAYER, LOOK_UP_LAYER = 3, 5, 6
+GATHER_LAYER, MEDIA_LAYER, QUESTION_LAYER, LOOK_UP_LAYER = 1, 3, 5, 6
 HEADS = 2  # the first two heads of the layer, which share their keys
 
 

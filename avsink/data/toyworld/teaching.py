@@ -2,10 +2,11 @@
 
 What is taught besides the answers, and is therefore no discovery when an instrument finds it in the model:
 
-- *the route* of `routes`, at three layers;
+- *the route* of `routes`: at the layers there, who reads whom, and what is known afterwards;
 - *the question gathers*: in half of the batches nothing behind the question may read the media, at any layer, so what
   the answer needs must travel through the question's tokens (Flow finding 2's route);
-- *sound meets sight early*: a probe on the audio tokens after layer 3 asks what is seen in the same second.
+- *sound meets sight early*: a probe asks the audio tokens what is seen in the same second, two layers after they were
+  taught to look.
 """
 
 from __future__ import annotations
@@ -20,25 +21,23 @@ from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import IGNORE
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
-from avsink.data.toyworld.routes import LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
+from avsink.data.toyworld.routes import GATHER_LAYER, LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
 
 __all__ = ["teach_lessons"]
 
-PROBE_LAYER = 3  # after which the audio tokens are asked what is seen
-WORD_LAYER = 5  # after which the question's end is asked for the answer's word
 LENGTHS = {"sounding_object": 172, "anchor_and_target": 112, "match_the_reference": 107, "caption": 100}  # tokens
 SHARES = {"sounding_object": 0.27, "anchor_and_target": 0.43, "match_the_reference": 0.2, "caption": 0.1}
 
 
-class Decoder:
+class Classroom:
     """Runs lessons through the decoder and adds up what they teach."""
 
     def __init__(self, model, tokenizer):
         self.model, self.language_model = model, model.model.language_model
-        self.seen_probe = torch.nn.Linear(self.language_model.config.hidden_size, len(NAMES))
+        self.probe = torch.nn.Linear(self.language_model.config.hidden_size, len(NAMES) + 4)
         self.positions: dict[str, torch.Tensor] = {}
 
-    def _positions(self, lesson: Lesson) -> torch.Tensor:
+    def positions_of(self, lesson: Lesson) -> torch.Tensor:
         """The model's own interleaved position ids, [3, 1, n]; they depend on the prompt's structure alone."""
         if lesson.kind not in self.positions:
             config = self.model.config
@@ -58,7 +57,7 @@ class Decoder:
             self.positions[lesson.kind] = positions
         return self.positions[lesson.kind]
 
-    def _mask(self, lesson: Lesson, closed: bool) -> torch.Tensor | None:
+    def mask_of(self, lesson: Lesson, *, closed: bool) -> torch.Tensor | None:
         """Causal; if `closed`, nothing behind the question reads the media. Bool [1, 1, n, n], or None for causal."""
         if not closed:
             return None
@@ -69,21 +68,40 @@ class Decoder:
         mask[behind:] &= ~media
         return mask[None, None]
 
-    def _route(self, lesson: Lesson, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor) -> torch.Tensor:
-        """The loss of looking elsewhere than along the taught route."""
+    def _route(self, lesson: Lesson, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor, scores: dict) -> list:
+        """What is lost by looking elsewhere than along the taught route, and by not knowing what is found there.
+
+        hidden[k] is the input of layer k: what is looked for at a layer must be known one or two inputs later.
+        """
         count, n = lesson.ids.shape
-        end, last = torch.tensor([[lesson.answer_at]]).expand(count, 1), torch.tensor([[n - 1]]).expand(count, 1)
-        at_end = torch.zeros(count, n, dtype=torch.bool)
-        at_end[:, lesson.answer_at] = True
-        steps = (
-            (MEDIA_LAYER, end, lesson.media_wanted),
-            (QUESTION_LAYER, last, at_end),
-            (LOOK_UP_LAYER, last, lesson.option_wanted),
-        )
-        return sum(
-            attention_loss(self.language_model, layer, hidden[layer], positions, query, wanted[:, None])
-            for layer, query, wanted in steps
-        )
+        losses = []
+
+        def look(layer: int, queries: torch.Tensor, wanted: torch.Tensor) -> None:
+            loss = attention_loss(self.language_model, layer, hidden[layer], positions, queries, wanted)
+            losses.append(0.3 * loss)
+
+        def know(layer: int, at: int, word: torch.Tensor, name: str) -> None:
+            logits = self.model.lm_head(self.language_model.norm(hidden[layer][:, at]))
+            losses.append(0.5 * F.cross_entropy(logits, word))
+            scores[name] = (logits.argmax(-1) == word).float().mean()
+
+        if lesson.bound is not None:
+            look(GATHER_LAYER, lesson.bound_at.expand(count, -1), lesson.bound_wanted.expand(count, -1, -1))
+            logits = self.probe(hidden[GATHER_LAYER + 2][:, lesson.bound_at])  # [b, t, classes]
+            losses.append(0.5 * F.cross_entropy(logits.flatten(0, 1), lesson.bound.flatten()))
+            scores["bound"] = (logits.argmax(-1) == lesson.bound).float().mean()
+        if lesson.answer_word is None:
+            return losses
+        end, last = torch.full((count, 1), lesson.answer_at), torch.full((count, 1), n - 1)
+        if lesson.cue is not None:
+            look(GATHER_LAYER, end, lesson.cue_wanted[:, None])
+            know(MEDIA_LAYER, lesson.answer_at, lesson.cue, "cue")
+        look(MEDIA_LAYER, end, lesson.media_wanted[:, None])
+        know(QUESTION_LAYER, lesson.answer_at, lesson.answer_word, "word")
+        look(QUESTION_LAYER, last, (torch.arange(n) == lesson.answer_at).expand(count, 1, n))
+        know(LOOK_UP_LAYER, n - 1, lesson.answer_word, "word at last")
+        look(LOOK_UP_LAYER, last, lesson.option_wanted[:, None])
+        return losses
 
     def _media_ids(self) -> list[int]:
         config = self.model.config
@@ -97,11 +115,11 @@ class Decoder:
         is_video = (ids == config.video_token_id) | (ids == config.image_token_id)
         embeds = embeds.masked_scatter(is_audio[..., None], lesson.audio)
         embeds = embeds.masked_scatter(is_video[..., None], lesson.video)
-        positions = self._positions(lesson).expand(3, len(ids), -1)
+        positions = self.positions_of(lesson).expand(3, len(ids), -1)
         out = self.language_model(
             inputs_embeds=embeds,
             position_ids=positions,
-            attention_mask=self._mask(lesson, closed and lesson.last is not None),
+            attention_mask=self.mask_of(lesson, closed=closed and lesson.last is not None),
             use_cache=False,
             output_hidden_states=True,
         )
@@ -118,32 +136,24 @@ class Decoder:
             logits, wanted = head(out.last_hidden_state[taught]), lesson.continuation[taught]
             losses.append(F.cross_entropy(logits, wanted))
             scores["caption"] = (logits.argmax(-1) == wanted).float().mean()
-        if lesson.answer_word is not None:
-            half_way = self.language_model.norm(out.hidden_states[WORD_LAYER][:, lesson.answer_at])
-            logits = head(half_way)
-            losses.append(0.5 * F.cross_entropy(logits, lesson.answer_word))
-            scores["word"] = (logits.argmax(-1) == lesson.answer_word).float().mean()
-            losses.append(0.3 * self._route(lesson, out.hidden_states, positions))
-        if lesson.seen_with_audio is not None:
-            at_audio = out.hidden_states[PROBE_LAYER][is_audio]
-            losses.append(0.2 * F.cross_entropy(self.seen_probe(at_audio), lesson.seen_with_audio.flatten()))
+        losses += self._route(lesson, out.hidden_states, positions, scores)
         return sum(losses), scores
 
 
 def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, steps: int, tokens: int = 4200,
             rate: float = 0.008, seed: int = 0):  # fmt: skip
     """`steps` lessons, each of one kind."""
-    decoder, rng = Decoder(model, tokenizer), np.random.default_rng([seed, 44])
+    classroom, rng = Classroom(model, tokenizer), np.random.default_rng([seed, 44])
     torch.manual_seed(seed)
     for part in (model.model.visual, model.model.audio_tower):
         part.requires_grad_(False)
-    named = [*model.named_parameters(), *decoder.seen_probe.named_parameters()]
+    named = [*model.named_parameters(), *classroom.probe.named_parameters()]
     optimiser = Optimiser(named, steps=steps, muon=rate, adam=rate / 4)
     sums: dict[str, list[float]] = {}
     for step in range(steps):
         job = str(rng.choice(list(SHARES), p=list(SHARES.values())))
         lesson = getattr(teacher, job)(tokens // LENGTHS[job])
-        loss, scores = decoder(lesson, closed=bool(rng.random() < 0.5))
+        loss, scores = classroom(lesson, closed=bool(rng.random() < 0.5))
         optimiser.step(loss)
         for name, score in scores.items():
             sums.setdefault(f"{lesson.kind}: {name}", []).append(float(score))
