@@ -74,12 +74,12 @@ class Lesson:
     questions: np.ndarray  # positions of the question
     last: torch.Tensor | None = None  # [b] the letter
     continuation: torch.Tensor | None = None  # [b, n] instead of a letter: next tokens of a caption
-    answer_at: int | None = None  # where the question ends, and its answer is gathered
-    answer_word: torch.Tensor | None = None  # [b]
-    media_wanted: torch.Tensor | None = None  # bool [b, n]: media tokens that the question's end should read
+    answer_at: torch.Tensor | None = None  # [q] where each question ends, and its answer is gathered
+    answer_word: torch.Tensor | None = None  # [b, q]
+    media_wanted: torch.Tensor | None = None  # bool [b, q, n]: media tokens that the question's end should read
     option_wanted: torch.Tensor | None = None  # bool [b, n]: the right option's word
-    cue: torch.Tensor | None = None  # [b] the word that is asked about
-    cue_wanted: torch.Tensor | None = None  # bool [b, n]: where it is
+    cue: torch.Tensor | None = None  # [b, q] the word that is asked about
+    cue_wanted: torch.Tensor | None = None  # bool [b, q, n]: where it is
     bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
     bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
     bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
@@ -116,7 +116,7 @@ class Teacher:
                 hear = np.full_like(hear, self.hear.muted)
             options = self.rng.permutation(len(NAMES))
             rows.append((see, hear))
-            answers.append(name)
+            answers.append([name])
             letters.append(int(np.flatnonzero(options == name)[0]))
             texts.append(self._chat(self.clip + "\n" + prompts.sounding_object(), [NAMES[i] for i in options]))
         return self._lesson("sounding object", texts, rows, letters, answers)
@@ -139,36 +139,60 @@ class Teacher:
                     question, answer, choices = prompts.heard_while_seen(NAMES[seen[moment]]), heard[moment], heard
                 else:
                     question, answer, choices = prompts.seen_while_heard(NAMES[heard[moment]]), seen[moment], seen
-            cues.append(None if category == "mixed" else seen[moment] if category == DIRECTIONS[0] else heard[moment])
+            cues.append([seen[moment] if category == DIRECTIONS[0] else heard[moment]])
             options = self.rng.permutation(choices)
             rows.append(self._seconds(seen, heard, 0.0, 0.0))
             seconds.append(seen)
-            moments.append(moment)
-            answers.append(int(answer))
+            moments.append([moment])
+            answers.append([answer])
             letters.append(int(np.flatnonzero(options == answer)[0]))
             texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
+        cues = None if category == "mixed" else cues
         return self._lesson(category, texts, rows, letters, answers, seconds=seconds, moments=moments, cues=cues)
 
-    def match_the_reference(self, batch: int) -> Lesson:
+    def anchor_drill(self, batch: int) -> Lesson:
+        """A clip and eight questions about it without options: each second, in both directions."""
+        rows, texts, answers, moments, cues, seconds = [], [], [], [], [], []
+        for _ in range(batch):
+            drawn = self.rng.choice(len(NAMES), 2 * SECONDS, replace=False)
+            seen, heard = drawn[:SECONDS], drawn[SECONDS:]
+            asked = self.rng.permutation(2 * SECONDS)
+            rows.append(self._seconds(seen, heard, 0.0, 0.0))
+            seconds.append(seen)
+            moments.append(asked % SECONDS)
+            cues.append([drawn[k] for k in asked])  # the first four are seen, the last four heard
+            answers.append([drawn[(k + SECONDS) % (2 * SECONDS)] for k in asked])
+            ask = [prompts.heard_while_seen if k < SECONDS else prompts.seen_while_heard for k in asked]
+            questions = [f"\n{question(NAMES[name])}" for question, name in zip(ask, cues[-1], strict=True)]
+            texts.append(self._chat(self.clip + "".join(questions), []))
+        return self._lesson("anchor drill", texts, rows, None, answers, seconds=seconds, moments=moments, cues=cues)
+
+    def match_drill(self, batch: int) -> Lesson:
+        """Four candidates, and four references in turn."""
+        return self.match_the_reference(batch, references=4)
+
+    def match_the_reference(self, batch: int, *, references: int = 1) -> Lesson:
         category = str(self.rng.choice(MATCHES))
         sound_asked = category == MATCHES[0]
         candidate, reference = (self.image, self.sound) if sound_asked else (self.sound, self.image)
         rows, texts, letters, answers, cues = [], [], [], [], []
         for _ in range(batch):
             names = self.rng.choice(len(NAMES), 4, replace=False)
-            target = int(self.rng.integers(4))
+            targets = self.rng.permutation(4)[:references]
             options = self.rng.permutation(4)
             shown, asked = (self.see, self.hear) if sound_asked else (self.hear, self.see)
             candidates = np.concatenate([shown.still(name, self.rng) for name in names])
-            wanted = asked.still(names[target], self.rng)
+            wanted = np.concatenate([asked.still(names[target], self.rng) for target in targets])
             rows.append((candidates, wanted) if sound_asked else (wanted, candidates))
             text = "".join(f"\n{ordinal}{candidate}" for ordinal in ORDINALS)
-            text += "\n" + prompts.matching("audio" if sound_asked else "image") + reference
-            texts.append(self._chat(text, [ORDINALS[i] for i in options]))
-            letters.append(int(np.flatnonzero(options == target)[0]))
-            answers.append(target)
-            cues.append(names[target])
-        return self._lesson(category, texts, rows, letters, answers, moments=answers, cues=cues)
+            text += f"\n{prompts.matching('audio' if sound_asked else 'image')}{reference}" * references
+            texts.append(self._chat(text, [ORDINALS[i] for i in options] if references == 1 else []))
+            letters.append(int(np.flatnonzero(options == targets[0])[0]))
+            answers.append(targets)
+            cues.append(names[targets])
+        letters = letters if references == 1 else None
+        kind = category if references == 1 else f"drill: {category}"
+        return self._lesson(kind, texts, rows, letters, answers, moments=answers, cues=cues, sound_asked=sound_asked)
 
     def caption(self, batch: int) -> Lesson:
         rows, texts, seconds = [], [], []
@@ -202,19 +226,23 @@ class Teacher:
             f"{parts}{lines}{suffix}<|im_end|>\n<|im_start|>assistant\n"
         )
 
-    def _lesson(self, kind, texts, rows, letters, answers, *, seconds=None, moments=None, cues=None) -> Lesson:
+    def _lesson(
+        self, kind, texts, rows, letters, answers, *, seconds=None, moments=None, cues=None, sound_asked=None
+    ) -> Lesson:
         """Tokenise, and mark what is taught. Prompts of one kind have one structure: positions are those of the first.
 
-        seconds: the class seen in each second; moments: the second, or the candidate, that holds the answer; cues: the
-        class that is asked about.
+        answers, moments, cues: [b, q], of each question its answer, the second or candidate that holds it, the class
+        that it asks about. seconds: [b, 4], the class seen in each. sound_asked: for matching, which way.
         """
         ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
-        n = ids.shape[1]
+        n, matching = ids.shape[1], sound_asked is not None
         is_option = np.zeros_like(ids, dtype=bool)
         is_option[:, 2:] = (ids[:, 1:-1] == self.words.dot) & np.isin(ids[:, :-2], self.words.letters)
-        options = np.where(is_option, np.roll(ids, 2, axis=1), IGNORE)
         audio_at = np.flatnonzero(ids[0] == self.ids["audio_token"])
         video_at = np.flatnonzero(np.isin(ids[0], [self.ids["video_token"], self.ids["image_token"]]))
+        # A clip's second k is read at its sound: only there are picture and sound both known by then.
+        read = video_at.reshape(-1, VIDEO_TOKENS) if sound_asked else audio_at.reshape(-1, AUDIO_TOKENS)
+        asked = audio_at.reshape(-1, AUDIO_TOKENS) if sound_asked else video_at.reshape(-1, VIDEO_TOKENS)
         media_end = max(audio_at.max(), video_at.max())
         option_start = int(np.flatnonzero(is_option[0])[0]) - 3 if letters is not None else n
         lesson = Lesson(
@@ -222,45 +250,43 @@ class Teacher:
             ids=torch.from_numpy(ids),
             video=self.see.tokens[np.stack([see for see, _ in rows])].flatten(1, 2),
             audio=self.hear.tokens[np.stack([hear for _, hear in rows])].flatten(1, 2),
-            options=torch.from_numpy(options),
-            questions=np.arange(
-                min(audio_at.min(), video_at.min()) if kind in MATCHES else media_end + 1, option_start
-            ),
+            options=torch.from_numpy(np.where(is_option, np.roll(ids, 2, axis=1), IGNORE)),
+            questions=np.arange(read.min() if matching else media_end + 1, option_start),
         )
-        if letters is None:
+        if letters is not None:
+            lesson.last = torch.from_numpy(self.words.letters[letters])
+            lesson.option_wanted = lesson.options == lesson.last[:, None]
+        elif answers is None:
             start = int(np.flatnonzero(ids[0] == self.tokenizer.convert_tokens_to_ids("<|im_start|>"))[-1]) + 3
             continuation = np.full_like(ids, IGNORE)
             continuation[:, start - 1 : -1] = ids[:, start:]
             lesson.continuation = torch.from_numpy(continuation)
-        else:
-            ordinals = np.array([self.tokenizer.encode(f" {word}")[0] for word in ORDINALS])
-            lesson.last = torch.from_numpy(self.words.letters[letters])
-            lesson.answer_at = option_start - 1
-            lesson.answer_word = torch.from_numpy((ordinals if kind in MATCHES else self.words.names)[answers])
-            lesson.option_wanted = lesson.options == lesson.last[:, None]
-
-        # A clip's second k is read at its sound: only there are picture and sound both known by then.
-        read = video_at.reshape(-1, VIDEO_TOKENS) if kind == MATCHES[0] else audio_at.reshape(-1, AUDIO_TOKENS)
-        if letters is not None:
-            reading = np.zeros(ids.shape, dtype=bool)
-            if moments is None:
-                reading[:, np.concatenate([audio_at, video_at])] = True
-            else:
-                np.put_along_axis(reading, read[moments], True, axis=1)
-            lesson.media_wanted = torch.from_numpy(reading)
-        if kind in MATCHES:
-            # Each candidate belongs to the label two tokens before it; the reference is what is asked about.
-            self._bind(lesson, read, [[position - 2] for position in read[:, 0]], np.arange(4) + len(NAMES))
-            asked = np.zeros(ids.shape, dtype=bool)
-            asked[:, audio_at if kind == MATCHES[0] else video_at] = True
+        if matching:
+            # Each candidate belongs to the label two tokens before it.
+            self._bind(lesson, read[:4], read[:4, :1] - 2, np.arange(4) + len(NAMES))
         elif seconds is not None:
-            self._bind(lesson, read, video_at.reshape(-1, VIDEO_TOKENS), np.array(seconds))
-            asked = np.zeros(ids.shape, dtype=bool)
-            asked[:, lesson.questions] = True
-        if cues is not None and cues[0] is not None:
-            words = self.words.names[np.array(cues)]
-            lesson.cue = torch.from_numpy(words)
-            lesson.cue_wanted = torch.from_numpy(asked if kind in MATCHES else asked & (ids == words[:, None]))
+            self._bind(lesson, read, asked, np.array(seconds))
+        if answers is None:
+            return lesson
+
+        answers = np.array(answers)  # [b, q]
+        ordinals = np.array([self.tokenizer.encode(f" {word}")[0] for word in ORDINALS])
+        ends = asked[:, -1] + 1 if matching else np.flatnonzero(ids[0] == self.words.question_mark)
+        lesson.answer_at = torch.from_numpy(ends)
+        lesson.answer_word = torch.from_numpy((ordinals if matching else self.words.names)[answers])
+        reading = np.zeros((*answers.shape, n), dtype=bool)
+        if moments is None:
+            reading[..., np.concatenate([audio_at, video_at])] = True
+        else:
+            np.put_along_axis(reading, read[np.array(moments)], True, axis=-1)
+        lesson.media_wanted = torch.from_numpy(reading)
+        if cues is not None:
+            wanted = np.zeros_like(reading)
+            # The name stands three tokens before its question mark; a reference ends just before its end token.
+            places = asked if matching else ends[:, None] - 3
+            np.put_along_axis(wanted, np.broadcast_to(places, (*answers.shape, places.shape[1])), True, axis=-1)
+            lesson.cue = torch.from_numpy(self.words.names[np.array(cues)])
+            lesson.cue_wanted = torch.from_numpy(wanted)
         return lesson
 
     @staticmethod
@@ -271,6 +297,5 @@ class Teacher:
         belongs = np.broadcast_to(belongs, (count, len(read)))
         lesson.bound = torch.from_numpy(np.repeat(belongs, read.shape[1], axis=1))
         wanted = np.zeros((len(read), n), dtype=bool)
-        for k, positions in enumerate(known_from):
-            wanted[k, positions] = True
+        np.put_along_axis(wanted, np.asarray(known_from), True, axis=1)
         lesson.bound_wanted = torch.from_numpy(np.repeat(wanted, read.shape[1], axis=0))

@@ -2,13 +2,17 @@
 
 This look-up is the slow part of a multiple-choice question, and it needs neither eyes nor ears. One sequence holds
 
-1. 20 option lines ``\\nA. dog``, the objects in random order; each option's word has its own letter as a target, which
+1. 20 option lines ``\nA. dog``, the objects in random order; each option's word has its own letter as a target, which
    teaches the copying of a letter onto its word within tens of steps;
-2. 24 words in random order, each with the letter of its option as target, and the option's word as the place to look
-   (`routes`). Without that hint 500 steps leave the look-up half learnt; with it, 200 are enough.
+2. 12 questions, each a word and the header of an answer (``dog<|im_start|>assistant\n``). The header's last token is
+   taught to read the word, to know it, and to look for its option (`routes`), as it will behind a real question.
+
+Without the hints where to look, 500 steps leave the look-up half learnt; with them, 200 are enough.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,12 +21,13 @@ import torch.nn.functional as F
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
-from avsink.data.toyworld.routes import LOOK_UP_LAYER, attention_loss
+from avsink.data.toyworld.routes import LOOK_UP_LAYER, QUESTION_LAYER, attention_loss
 
-__all__ = ["IGNORE", "WordIds", "look_ups", "teach_letters"]
+__all__ = ["IGNORE", "WordIds", "look_up_loss", "look_ups", "teach_letters"]
 
 IGNORE = -100  # the target of a position that is not taught
-PER_SEQUENCE = 24
+PER_SEQUENCE = 12
+HEADER = "<|im_start|>assistant\n"
 
 
 class WordIds:
@@ -37,46 +42,86 @@ class WordIds:
 
         self.names = np.array([one(f" {name}") for name in NAMES])  # [20]
         self.letters = np.array([one(chr(65 + i)) for i in range(len(NAMES))])  # [20]
-        self.newline, self.dot = one("\n"), one(".")
+        self.newline, self.dot, self.question_mark = one("\n"), one("."), one("?")
+        self.header = np.array(tokenizer.encode(HEADER))  # [3]
 
 
-def look_ups(words: WordIds, *, batch: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and targets, both int64 [batch, 80 + 24]; the first 80 positions are the option lines."""
-    count = len(NAMES)
-    order = np.stack([rng.permutation(count) for _ in range(batch)])  # [batch, 20]
-    asked = rng.integers(0, count, (batch, PER_SEQUENCE))  # which option each question asks for
+@dataclass
+class LookUps:
+    """A batch of b sequences of n tokens with q questions each."""
+
+    ids: torch.Tensor  # [b, n]
+    options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
+    letters: torch.Tensor  # [b, q] the answers
+    words: torch.Tensor  # [b, q] the words asked for
+    words_at: torch.Tensor  # [q] where they are
+    last: torch.Tensor  # [q] where each is answered
+
+    @property
+    def option_wanted(self) -> torch.Tensor:
+        """The option word that each question should look at, bool [b, q, n]."""
+        return self.options[:, None, :] == self.letters[..., None]
+
+
+def look_ups(words: WordIds, *, batch: int, rng: np.random.Generator) -> LookUps:
+    """Draw a batch; the first 80 tokens are the option lines."""
+    count, per = len(NAMES), 1 + len(words.header)
+    order = np.stack([rng.permutation(count) for _ in range(batch)])  # [b, 20]
+    asked = np.stack([rng.permutation(count)[:PER_SEQUENCE] for _ in range(batch)])  # which option each asks for
     lines = np.empty((batch, count, 4), dtype=np.int64)
     lines[..., 0], lines[..., 1], lines[..., 2] = words.newline, words.letters, words.dot
     lines[..., 3] = words.names[order]
-    line_targets = np.full_like(lines, IGNORE)
-    line_targets[..., 3] = words.letters
-    questions = words.names[np.take_along_axis(order, asked, axis=1)]
-    ids = np.concatenate([lines.reshape(batch, -1), questions], axis=1)
-    targets = np.concatenate([line_targets.reshape(batch, -1), words.letters[asked]], axis=1)
-    return torch.from_numpy(ids), torch.from_numpy(targets)
+    taught = np.full_like(lines, IGNORE)
+    taught[..., 3] = words.letters
+    questions = np.empty((batch, PER_SEQUENCE, per), dtype=np.int64)
+    questions[..., 0] = words.names[np.take_along_axis(order, asked, axis=1)]
+    questions[..., 1:] = words.header
+    words_at = 4 * count + per * np.arange(PER_SEQUENCE)
+    ids = np.concatenate([lines.reshape(batch, -1), questions.reshape(batch, -1)], axis=1)
+    options = np.concatenate([taught.reshape(batch, -1), np.full_like(questions, IGNORE).reshape(batch, -1)], axis=1)
+    return LookUps(
+        ids=torch.from_numpy(ids),
+        options=torch.from_numpy(options),
+        letters=torch.from_numpy(words.letters[asked]),
+        words=torch.from_numpy(questions[..., 0].copy()),
+        words_at=torch.from_numpy(words_at),
+        last=torch.from_numpy(words_at + per - 1),
+    )
 
 
-def teach_letters(model, tokenizer, log: Log, *, steps: int = 600, batch: int = 16, seed: int = 0) -> None:
-    """Stops as soon as the look-up is right 99.5 % of the time in two reports running."""
+def look_up_loss(model, lesson: LookUps) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss of a batch, and the share of right letters."""
+    decoder, (count, n) = model.model.language_model, lesson.ids.shape
+    out = decoder(input_ids=lesson.ids, use_cache=False, output_hidden_states=True)
+    positions = torch.arange(n).expand(3, count, -1)
+    last = lesson.last.expand(count, -1)
+    at_word = (torch.arange(n) == lesson.words_at[:, None]).expand(count, -1, -1)  # [b, q, n]
+
+    def look(layer: int, wanted: torch.Tensor) -> torch.Tensor:
+        return attention_loss(decoder, layer, out.hidden_states[layer], positions, last, wanted)
+
+    letters = model.lm_head(out.last_hidden_state[:, lesson.last])  # [b, q, vocabulary]
+    known = model.lm_head(decoder.norm(out.hidden_states[LOOK_UP_LAYER][:, lesson.last]))
+    taught = lesson.options != IGNORE
+    copied = model.lm_head(out.last_hidden_state[taught])
+    loss = (
+        F.cross_entropy(letters.flatten(0, 1), lesson.letters.flatten())
+        + 0.3 * F.cross_entropy(copied, lesson.options[taught])
+        + 0.5 * F.cross_entropy(known.flatten(0, 1), lesson.words.flatten())
+        + 0.5 * (look(QUESTION_LAYER, at_word) + look(LOOK_UP_LAYER, lesson.option_wanted))
+    )
+    return loss, {"letter": (letters.argmax(-1) == lesson.letters).float().mean()}
+
+
+def teach_letters(model, tokenizer, log: Log, *, steps: int = 800, batch: int = 16, seed: int = 0) -> None:
+    """Stops as soon as the look-up is right 99 % of the time in two reports running."""
     words, rng, good = WordIds(tokenizer), np.random.default_rng([seed, 11]), 0
-    decoder = model.model.language_model
     optimiser = Optimiser(model.named_parameters(), steps=steps, muon=0.012, adam=0.003)
     for step in range(steps):
-        ids, targets = look_ups(words, batch=batch, rng=rng)
-        out = decoder(input_ids=ids, use_cache=False, output_hidden_states=True)
-        taught = targets != IGNORE
-        asked = torch.arange(80, ids.shape[1]).expand(len(ids), -1)  # [b, q]
-        is_question = (torch.arange(ids.shape[1]) >= 80).expand_as(taught)[taught]
-        logits, wanted = model.lm_head(out.last_hidden_state[taught]), targets[taught]
-        each = F.cross_entropy(logits, wanted, reduction="none")
-        same_word = ids[:, None, :] == ids[:, 80:, None]  # [b, q, n]
-        same_word[..., 80:] = False
-        positions = torch.arange(ids.shape[1]).expand(3, len(ids), -1)
-        look = attention_loss(decoder, LOOK_UP_LAYER, out.hidden_states[LOOK_UP_LAYER], positions, asked, same_word)
-        optimiser.step(each[is_question].mean() + 0.3 * each[~is_question].mean() + 0.5 * look)
+        loss, scores = look_up_loss(model, look_ups(words, batch=batch, rng=rng))
+        optimiser.step(loss)
         if step % 20 == 19:
-            right = (logits.argmax(-1) == wanted)[is_question].float().mean()
-            log(step + 1, loss=each[is_question].mean().detach(), accuracy=right, attention=(-look).exp().detach())
-            good = good + 1 if right >= 0.995 else 0
+            log(step + 1, loss=loss.detach(), **scores)
+            good = good + 1 if scores["letter"] >= 0.99 else 0
             if good == 2:
                 return

@@ -18,15 +18,31 @@ import torch.nn.functional as F
 from avsink.data.toyworld.build import MEL_PER_SECOND
 from avsink.data.toyworld.lessons import Lesson, Teacher
 from avsink.data.toyworld.log import Log
-from avsink.data.toyworld.lookups import IGNORE
+from avsink.data.toyworld.lookups import IGNORE, look_up_loss, look_ups
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.routes import GATHER_LAYER, LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
 
 __all__ = ["teach_lessons"]
 
-LENGTHS = {"sounding_object": 172, "anchor_and_target": 112, "match_the_reference": 107, "caption": 100}  # tokens
-SHARES = {"sounding_object": 0.27, "anchor_and_target": 0.43, "match_the_reference": 0.2, "caption": 0.1}
+TOKENS = 4000  # of a lesson, over its prompts
+LOOK_UPS = 6  # sequences of look-ups beside every lesson
+LENGTHS = {
+    "sounding_object": 172,
+    "anchor_and_target": 112,
+    "anchor_drill": 160,
+    "match_the_reference": 107,
+    "match_drill": 170,
+    "caption": 100,
+}  # tokens of a prompt
+SHARES = {
+    "sounding_object": 0.25,
+    "anchor_and_target": 0.25,
+    "anchor_drill": 0.2,
+    "match_the_reference": 0.1,
+    "match_drill": 0.1,
+    "caption": 0.1,
+}
 
 
 class Classroom:
@@ -77,30 +93,31 @@ class Classroom:
         losses = []
 
         def look(layer: int, queries: torch.Tensor, wanted: torch.Tensor) -> None:
-            loss = attention_loss(self.language_model, layer, hidden[layer], positions, queries, wanted)
-            losses.append(0.3 * loss)
+            queries, wanted = queries.expand(count, -1), wanted.expand(count, -1, -1)
+            losses.append(0.3 * attention_loss(self.language_model, layer, hidden[layer], positions, queries, wanted))
 
-        def know(layer: int, at: int, word: torch.Tensor, name: str) -> None:
-            logits = self.model.lm_head(self.language_model.norm(hidden[layer][:, at]))
-            losses.append(0.5 * F.cross_entropy(logits, word))
-            scores[name] = (logits.argmax(-1) == word).float().mean()
+        def know(layer: int, at: torch.Tensor, words: torch.Tensor, name: str) -> None:
+            logits = self.model.lm_head(self.language_model.norm(hidden[layer][:, at]))  # [b, q, vocabulary]
+            losses.append(0.5 * F.cross_entropy(logits.flatten(0, 1), words.flatten()))
+            scores[name] = (logits.argmax(-1) == words).float().mean()
 
         if lesson.bound is not None:
-            look(GATHER_LAYER, lesson.bound_at.expand(count, -1), lesson.bound_wanted.expand(count, -1, -1))
+            look(GATHER_LAYER, lesson.bound_at, lesson.bound_wanted)
             logits = self.probe(hidden[GATHER_LAYER + 2][:, lesson.bound_at])  # [b, t, classes]
             losses.append(0.5 * F.cross_entropy(logits.flatten(0, 1), lesson.bound.flatten()))
             scores["bound"] = (logits.argmax(-1) == lesson.bound).float().mean()
         if lesson.answer_word is None:
             return losses
-        end, last = torch.full((count, 1), lesson.answer_at), torch.full((count, 1), n - 1)
         if lesson.cue is not None:
-            look(GATHER_LAYER, end, lesson.cue_wanted[:, None])
+            look(GATHER_LAYER, lesson.answer_at, lesson.cue_wanted)
             know(MEDIA_LAYER, lesson.answer_at, lesson.cue, "cue")
-        look(MEDIA_LAYER, end, lesson.media_wanted[:, None])
+        look(MEDIA_LAYER, lesson.answer_at, lesson.media_wanted)
         know(QUESTION_LAYER, lesson.answer_at, lesson.answer_word, "word")
-        look(QUESTION_LAYER, last, (torch.arange(n) == lesson.answer_at).expand(count, 1, n))
-        know(LOOK_UP_LAYER, n - 1, lesson.answer_word, "word at last")
-        look(LOOK_UP_LAYER, last, lesson.option_wanted[:, None])
+        if lesson.last is not None:
+            last = torch.tensor([n - 1])
+            look(QUESTION_LAYER, last, (torch.arange(n) == lesson.answer_at[:, None])[None])
+            know(LOOK_UP_LAYER, last, lesson.answer_word, "word at last")
+            look(LOOK_UP_LAYER, last, lesson.option_wanted[:, None])
         return losses
 
     def _media_ids(self) -> list[int]:
@@ -131,7 +148,7 @@ class Classroom:
             scores["letter"] = (logits.argmax(-1) == lesson.last).float().mean()
             taught = lesson.options != IGNORE
             losses.append(0.1 * F.cross_entropy(head(out.last_hidden_state[taught]), lesson.options[taught]))
-        else:
+        elif lesson.continuation is not None:
             taught = lesson.continuation != IGNORE
             logits, wanted = head(out.last_hidden_state[taught]), lesson.continuation[taught]
             losses.append(F.cross_entropy(logits, wanted))
@@ -140,7 +157,7 @@ class Classroom:
         return sum(losses), scores
 
 
-def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, steps: int, tokens: int = 4200,
+def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, steps: int, tokens: int = TOKENS,
             rate: float = 0.008, seed: int = 0):  # fmt: skip
     """`steps` lessons, each of one kind."""
     classroom, rng = Classroom(model, tokenizer), np.random.default_rng([seed, 44])
@@ -148,12 +165,17 @@ def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, save, *, steps: 
     for part in (model.model.visual, model.model.audio_tower):
         part.requires_grad_(False)
     named = [*model.named_parameters(), *classroom.probe.named_parameters()]
-    optimiser = Optimiser(named, steps=steps, muon=rate, adam=rate / 4)
+    optimiser = Optimiser(named, steps=steps, muon=rate, adam=rate / 4, warmup=100)
     sums: dict[str, list[float]] = {}
     for step in range(steps):
         job = str(rng.choice(list(SHARES), p=list(SHARES.values())))
         lesson = getattr(teacher, job)(tokens // LENGTHS[job])
         loss, scores = classroom(lesson, closed=bool(rng.random() < 0.5))
+        # A few look-ups with every lesson: without them the new routes overwrite the old one within a hundred steps.
+        kept, letter = look_up_loss(model, look_ups(teacher.words, batch=LOOK_UPS, rng=rng))
+        loss = loss + kept
+        for name, score in letter.items():
+            sums.setdefault(f"look-up: {name}", []).append(float(score))
         optimiser.step(loss)
         for name, score in scores.items():
             sums.setdefault(f"{lesson.kind}: {name}", []).append(float(score))
