@@ -100,8 +100,9 @@ def execute(run: Run, page: Path, *, mock: bool = False, label: str) -> bool:
     page.parent.mkdir(parents=True, exist_ok=True)
     unfinished = page.with_suffix(".unfinished.ipynb")  # a run that fails must not become a page
     os.environ["AVSINK_BOOK"] = "1"  # the kernel inherits it, and draws for the book's own renderer
+    quiet = ["--log-level=ERROR"]  # the kernel's own remarks about its transport are not for the reader
     papermill.execute_notebook(
-        run.source, unfinished, parameters=parameters, cwd=ROOT, progress_bar=sys.stderr.isatty()
+        run.source, unfinished, parameters=parameters, cwd=ROOT, progress_bar=sys.stderr.isatty(), extra_arguments=quiet
     )
     executed = nbformat.read(unfinished, as_version=4)
     executed.metadata["avsink_fingerprint"] = fingerprint

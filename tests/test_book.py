@@ -65,6 +65,16 @@ class Visit:
             self.asked.append(route.request.url)
             route.abort()
 
+    def silent_clips(self) -> list[str]:
+        """What keeps a clip of the page from being played."""
+        return self.page.evaluate(
+            """() => Promise.all([...document.querySelectorAll('video')].map(clip => new Promise(resolve => {
+                const look = () => clip.error ? resolve(clip.error.message || 'error')
+                    : clip.readyState > 1 ? resolve(clip.videoWidth ? '' : 'no picture') : setTimeout(look, 100);
+                clip.load(); look();
+            }))).then(found => found.filter(Boolean))"""
+        )
+
     def charts(self) -> list[dict]:
         """State, description, size and number of marks of every chart that the page declares."""
         return self.page.evaluate(
@@ -82,8 +92,9 @@ class Visit:
 @pytest.mark.parametrize("name", PAGES)
 def test_page_draws_every_chart_without_a_network(pages, chromium, name):
     visit = Visit(chromium, pages / f"{name}.html")
-    charts = visit.charts()
+    charts, silent = visit.charts(), visit.silent_clips()
     visit.page.close()
+    assert silent == []
     declared = (pages / f"{name}.html").read_text().count('class="avsink-chart"')
     assert len(charts) == declared
     for chart in charts:

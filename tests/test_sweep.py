@@ -108,8 +108,8 @@ def test_a_killed_run_goes_on_to_the_same_table_and_computes_nothing_twice(untra
     survivors, begun = parts("killed"), (tmp_path / "killed.log").read_text().split()
     assert 2 <= len(survivors) < len(MEASURED), "it was to be killed half-way"
 
-    again, _ = start("killed", "again.log").communicate(timeout=120)
-    expected, _ = whole.communicate(timeout=120)
+    again, _ = start("killed", "again.log").communicate(timeout=600)
+    expected, _ = whole.communicate(timeout=600)
     pd.testing.assert_frame_equal(pd.read_json(io.StringIO(again)), pd.read_json(io.StringIO(expected)))
     computed_again = (tmp_path / "again.log").read_text().split()
     finished = {name for name in begun if any(part.startswith(name) for part in survivors)}

@@ -5,7 +5,8 @@ Sizes (layers, width, heads) and token ids are read from the checkpoint's own co
 1. a published or embedded model is looked up by name in `CARDS`;
 2. a local folder that bears a known model's name is that model;
 3. any other local folder gets the card of its family, by the `model_type` in its config.json. Its sinks are
-   uncalibrated, because sink dimensions are a property of weights.
+   uncalibrated, because sink dimensions are a property of weights. A ``card.json`` in the folder, if there is one, says
+   what its maker knew better: teaching models bring theirs.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ _QWEN25_OMNI = ModelCard(
     ),
 )
 
+OWN_FACTS = ("system", "window", "dtype", "taught", "known_from")
+"""What a folder's ``card.json`` may say of it."""
+
 CARDS: dict[str, ModelCard] = {
     entry.name: entry
     for entry in (
@@ -112,7 +116,23 @@ def card(name: str | Path) -> ModelCard:
     for entry in CARDS.values():
         if folder.resolve().name == entry.name.split("/")[-1]:
             return replace(entry, source=folder)
-    return replace(_of_family(folder), name=folder.resolve().name, source=folder)
+    return replace(_of_family(folder), **_own_facts(folder), name=folder.resolve().name, source=folder)
+
+
+def write_facts(entry: ModelCard, folder: Path) -> None:
+    """Leave a card's facts about prompt and window in a folder, for when it is loaded under another name."""
+    facts = {name: getattr(entry, name) for name in OWN_FACTS}
+    (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _own_facts(folder: Path) -> dict:
+    path = folder / "card.json"
+    if not path.is_file():
+        return {}
+    facts = json.loads(path.read_text())
+    if unknown := set(facts) - set(OWN_FACTS):
+        raise ValueError(f"{path} says {', '.join(sorted(unknown))}; a card.json may say {', '.join(OWN_FACTS)}")
+    return facts
 
 
 def _of_family(folder: Path) -> ModelCard:

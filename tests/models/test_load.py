@@ -15,6 +15,7 @@ from samples import clip_sample
 
 import avsink
 from avsink.models import CARDS, MissingModel
+from avsink.models.cards import write_facts
 
 
 @pytest.fixture
@@ -34,6 +35,16 @@ def test_a_folder_becomes_a_model(model):
     assert (model.n_layers, model.dtype, model.device.type) == (3, torch.float32, "cpu")
     assert model.card.family == "qwen25_omni" and model.card.sink_dims is None and not model.card.taught
     assert model.decoder is model.hf.get_decoder() and not model.hf.training
+
+
+def test_a_folder_may_say_what_its_maker_knows(copy):
+    write_facts(CARDS["tiny-omni"], copy)
+    told = avsink.card(copy)
+    assert (told.system, told.window, told.taught) == ("You are a helpful assistant.", 3, True)
+    assert told.name == copy.name and told.source == copy
+    (copy / "card.json").write_text(json.dumps({"sytem": "typo"}))
+    with pytest.raises(ValueError, match="card.json says sytem; a card.json may say system, window"):
+        avsink.card(copy)
 
 
 def test_attention_is_ours_in_the_text_decoder_alone(model):

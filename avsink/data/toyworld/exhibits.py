@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from avsink.data.sample import Sample, Text
+from avsink.data.toyworld.jobs import JOBS
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 from avsink.data.toyworld.sounds import RATE, sound
@@ -88,7 +89,7 @@ def questions(samples: Sequence[Sample]) -> pd.DataFrame:
         first.setdefault(key, sample)
         count[key] = count.get(key, 0) + 1
     rows = []
-    for key, sample in first.items():
+    for key, sample in sorted(first.items(), key=lambda item: list(JOBS).index(item[0][0])):
         asked = next(part.text.strip() for part in sample.parts if isinstance(part, Text) and part.role == "question")
         right = sample.options[sample.letters.index(sample.answer)] if sample.options else sample.truth["caption"]
         ways = len(sample.options) or ""

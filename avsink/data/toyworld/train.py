@@ -14,6 +14,7 @@ agree in their evaluation, not in their bits.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import WordIds, teach_letters
 from avsink.data.toyworld.teaching import teach_lessons
 from avsink.data.toyworld.towers import features, teach_tower
+from avsink.models.cards import CARDS, write_facts
 
 
 def main() -> None:
@@ -34,8 +36,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips", type=int, default=4000)
     parser.add_argument("--stills", type=int, default=1200)
-    parser.add_argument("--tower-steps", type=int, default=900)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--tower-steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--until", choices=["bank", "letters", "video", "audio", "lessons"], default="lessons")
     arguments = parser.parse_args()
     work = arguments.work
@@ -73,6 +75,8 @@ def main() -> None:
                                          seed=arguments.seed))  # fmt: skip
     model.save_pretrained(arguments.out, safe_serialization=True)
     build_processor(tokenizer).save_pretrained(arguments.out)
+    write_facts(CARDS["tiny-omni"], arguments.out)
+    shutil.copy(work / "log.jsonl", arguments.out / "training_log.jsonl")
 
 
 if __name__ == "__main__":
