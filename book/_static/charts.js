@@ -36,11 +36,11 @@
     return { ...spec, ...ownAxes, columns, spec: { ...spec.spec, width: panel } };
   }
 
-  // How many entries of the legend fit beside each other: their names are the domain of any of its scales.
+  // How many entries of the legend fit beside each other, to the right of the axis: their names are the domain of any of its scales.
   function legendColumns(spec, width) {
     const domains = JSON.stringify(spec).matchAll(/"scale":\{"domain":(\["[^\]]*"\])/g);
     const longest = Math.max(4, ...[...domains].flatMap(([, names]) => JSON.parse(names)).map((name) => name.length));
-    return Math.max(1, Math.floor(width / (36 + 6.2 * longest)));
+    return Math.max(1, Math.floor((width - 70) / (36 + 6.2 * longest)));
   }
 
   async function draw(chart) {
