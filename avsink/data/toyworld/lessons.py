@@ -83,6 +83,7 @@ class Lesson:
     bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
     bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
     bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
+    in_step: torch.Tensor | None = None  # int64 [b, t]: 1 where what is heard is what is seen meanwhile
 
 
 class Teacher:
@@ -122,8 +123,8 @@ class Teacher:
         return self._lesson("sounding object", texts, rows, letters, answers)
 
     def anchor_and_target(self, batch: int) -> Lesson:
-        category = str(self.rng.choice(DIRECTIONS, p=[0.3, 0.3, 0.4]))
-        rows, texts, answers, letters, seconds, moments, cues = [], [], [], [], [], [], []
+        category = str(self.rng.choice(DIRECTIONS, p=[0.28, 0.28, 0.44]))
+        rows, texts, answers, letters, seconds, sounds, moments, cues = [], [], [], [], [], [], [], []
         for _ in range(batch):
             moment = int(self.rng.integers(SECONDS))
             if category == "mixed":
@@ -143,12 +144,14 @@ class Teacher:
             options = self.rng.permutation(choices)
             rows.append(self._seconds(seen, heard, 0.0, 0.0))
             seconds.append(seen)
+            sounds.append(heard)
             moments.append([moment])
             answers.append([answer])
             letters.append(int(np.flatnonzero(options == answer)[0]))
             texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
         cues = None if category == "mixed" else cues
-        return self._lesson(category, texts, rows, letters, answers, seconds=seconds, moments=moments, cues=cues)
+        facts = {"seconds": seconds, "sounds": sounds, "moments": moments, "cues": cues}
+        return self._lesson(category, texts, rows, letters, answers, **facts)
 
     def anchor_drill(self, batch: int) -> Lesson:
         """A clip and eight questions about it without options: each second, in both directions."""
@@ -195,16 +198,17 @@ class Teacher:
         return self._lesson(kind, texts, rows, letters, answers, moments=answers, cues=cues, sound_asked=sound_asked)
 
     def caption(self, batch: int) -> Lesson:
-        rows, texts, seconds = [], [], []
+        rows, texts, seconds, sounds = [], [], [], []
         for _ in range(batch):
             seen = int(self.rng.integers(len(NAMES)))
             heard = seen if self.rng.random() < 0.3 else int(self.rng.integers(len(NAMES)))
             fog, noise = self._levels()
             rows.append(self._seconds([seen] * SECONDS, [heard] * SECONDS, fog, noise))
             seconds.append([seen] * SECONDS)
+            sounds.append([heard] * SECONDS)
             text = self._chat(self.clip + "\n" + prompts.CAPTION_REQUEST, [])
             texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
-        return self._lesson("caption", texts, rows, None, None, seconds=seconds)
+        return self._lesson("caption", texts, rows, None, None, seconds=seconds, sounds=sounds)
 
     # -- the parts they share ------------------------------------------------------------------------------------
 
@@ -227,12 +231,24 @@ class Teacher:
         )
 
     def _lesson(
-        self, kind, texts, rows, letters, answers, *, seconds=None, moments=None, cues=None, sound_asked=None
+        self,
+        kind,
+        texts,
+        rows,
+        letters,
+        answers,
+        *,
+        seconds=None,
+        sounds=None,
+        moments=None,
+        cues=None,
+        sound_asked=None,
     ) -> Lesson:
         """Tokenise, and mark what is taught. Prompts of one kind have one structure: positions are those of the first.
 
         answers, moments, cues: [b, q], of each question its answer, the second or candidate that holds it, the class
-        that it asks about. seconds: [b, 4], the class seen in each. sound_asked: for matching, which way.
+        that it asks about. seconds, sounds: [b, 4], the class seen and heard in each second. sound_asked: for matching,
+        which way.
         """
         ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
         n, matching = ids.shape[1], sound_asked is not None
@@ -266,6 +282,9 @@ class Teacher:
             self._bind(lesson, read[:4], read[:4, :1] - 2, np.arange(4) + len(NAMES))
         elif seconds is not None:
             self._bind(lesson, read, asked, np.array(seconds))
+        if sounds is not None:
+            same = np.array(sounds) == np.array(seconds)
+            lesson.in_step = torch.from_numpy(np.repeat(same, AUDIO_TOKENS, axis=1)).long()
         if answers is None:
             return lesson
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.optim import Optimiser
-from avsink.data.toyworld.prompts import NAMES
+from avsink.data.toyworld.prompts import NAMES, ORDINALS
 from avsink.data.toyworld.routes import LOOK_UP_LAYER, QUESTION_LAYER, attention_loss
 
 __all__ = ["IGNORE", "WordIds", "look_up_loss", "look_ups", "teach_letters"]
@@ -41,6 +41,7 @@ class WordIds:
             return ids[0]
 
         self.names = np.array([one(f" {name}") for name in NAMES])  # [20]
+        self.ordinals = np.array([one(f" {word}") for word in ORDINALS])  # [4]
         self.letters = np.array([one(chr(65 + i)) for i in range(len(NAMES))])  # [20]
         self.newline, self.dot, self.question_mark = one("\n"), one("."), one("?")
         self.header = np.array(tokenizer.encode(HEADER))  # [3]
@@ -63,18 +64,19 @@ class LookUps:
         return self.options[:, None, :] == self.letters[..., None]
 
 
-def look_ups(words: WordIds, *, batch: int, rng: np.random.Generator) -> LookUps:
-    """Draw a batch; the first 80 tokens are the option lines."""
+def look_ups(words: WordIds, *, batch: int, rng: np.random.Generator, ordinals: bool = False) -> LookUps:
+    """Draw a batch; the first 80 tokens are the option lines. ordinals: let ``first`` to ``fourth`` be options, too."""
     count, per = len(NAMES), 1 + len(words.header)
-    order = np.stack([rng.permutation(count) for _ in range(batch)])  # [b, 20]
+    pool = np.concatenate([words.names, words.ordinals]) if ordinals else words.names
+    order = np.stack([rng.permutation(len(pool))[:count] for _ in range(batch)])  # [b, 20]
     asked = np.stack([rng.permutation(count)[:PER_SEQUENCE] for _ in range(batch)])  # which option each asks for
     lines = np.empty((batch, count, 4), dtype=np.int64)
     lines[..., 0], lines[..., 1], lines[..., 2] = words.newline, words.letters, words.dot
-    lines[..., 3] = words.names[order]
+    lines[..., 3] = pool[order]
     taught = np.full_like(lines, IGNORE)
     taught[..., 3] = words.letters
     questions = np.empty((batch, PER_SEQUENCE, per), dtype=np.int64)
-    questions[..., 0] = words.names[np.take_along_axis(order, asked, axis=1)]
+    questions[..., 0] = pool[np.take_along_axis(order, asked, axis=1)]
     questions[..., 1:] = words.header
     words_at = 4 * count + per * np.arange(PER_SEQUENCE)
     ids = np.concatenate([lines.reshape(batch, -1), questions.reshape(batch, -1)], axis=1)

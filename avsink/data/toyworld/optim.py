@@ -76,7 +76,7 @@ class Optimiser:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.done += 1
-        over = max(0.0, (self.done / self.steps - 1 + self.decay) / self.decay)
+        over = max(0.0, (self.done / self.steps - 1 + self.decay) / max(self.decay, 1e-9))
         factor = min(1.0, self.done / self.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, over))))
         self.adam.param_groups[0]["lr"] = self.adam_rate * factor
         self.adam.step()

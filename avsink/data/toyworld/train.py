@@ -1,6 +1,6 @@
 """Train a teaching model: ``python -m avsink.data.toyworld.train --out data/models/tiny-omni``.
 
-Four stages, each saved under `--work` and not done again:
+The stages, each saved under `--work` and not done again:
 
 1. `letters`: the decoder learns the 20-way look-up from text alone (`lookups`);
 2. `bank`: seconds of film and sound are rendered, encoded and decoded (`bank`);
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--stills", type=int, default=1200)
     parser.add_argument("--tower-steps", type=int, default=700)
     parser.add_argument("--steps", type=int, default=1300)
-    parser.add_argument("--until", choices=["bank", "letters", "video", "audio", "lessons"], default="lessons")
+    parser.add_argument("--until", choices=["letters", "video", "audio", "lessons"], default="lessons")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
@@ -68,11 +68,10 @@ def main() -> None:
             return
     teacher = Teacher(tokenizer, features(model, see, "video"), features(model, hear, "audio"), seed=arguments.seed)
 
-    def save() -> None:
-        torch.save(model.state_dict(), work / "latest.pt")
+    def teach(log: Log) -> None:
+        teach_lessons(model, tokenizer, teacher, log, steps=arguments.steps, seed=arguments.seed)
 
-    stage("lessons", lambda log: teach_lessons(model, tokenizer, teacher, log, save, steps=arguments.steps,
-                                         seed=arguments.seed))  # fmt: skip
+    stage("lessons", teach)
     model.save_pretrained(arguments.out, safe_serialization=True)
     build_processor(tokenizer).save_pretrained(arguments.out)
     write_facts(CARDS["tiny-omni"], arguments.out)
