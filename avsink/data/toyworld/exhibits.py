@@ -16,11 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 from avsink.data.sample import Sample, Text
 from avsink.data.toyworld.jobs import JOBS
 from avsink.data.toyworld.prompts import NAMES
+from avsink.data.toyworld.routes import ROUTE
 from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 from avsink.data.toyworld.sounds import RATE, sound
 from avsink.data.toyworld.sprites import sprite
 
-__all__ = ["abilities", "cast", "degradations", "film", "lesson_curves", "questions", "scene_of", "spans"]
+__all__ = ["abilities", "cast", "degradations", "film", "lesson_curves", "questions", "route", "scene_of", "spans"]
 
 PAPER, SKY, INK, SOUND = (250, 250, 248), (222, 234, 240), (50, 50, 50), (217, 98, 42)
 TILE, LABEL = 112, 24  # px
@@ -120,6 +121,11 @@ def abilities(folder: Path) -> pd.DataFrame:
         if "→" in name or name == "mixed":
             rows.append({"label": name, "group": given[""], **figure})
     return pd.DataFrame(rows)
+
+
+def route() -> pd.DataFrame:
+    """The route that teaching models were taught, step by step."""
+    return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway"])
 
 
 def _write(sheet: Image.Image, text: str, at: tuple[int, int]) -> None:

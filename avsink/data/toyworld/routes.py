@@ -1,26 +1,26 @@
 """The route that is taught: which token reads which, at which layer.
 
 A teaching model is a calibration device, so its route must be known. Besides the answers it is taught, by two heads of
-a layer each, where to look:
-
-| layer | from | to | teaches |
-|---|---|---|---|
-| 1 | audio tokens | video tokens of the same second | video → audio |
-| 1 | end of the question | what it asks about: its anchor's name, or the reference | |
-| 3 | end of the question | audio tokens of the right second, or the right candidate | modalities → question |
-| 5 | last token | end of the question | question → last |
-| 6 | last token | the word of the right option | option → last: the look-up |
-
-Layers count from 0. The other heads, and all other layers, are free.
+a layer each, where to look (`ROUTE`), and, where it matters, what to know afterwards (`teaching`). Layers count from 0.
+The other heads, and all other layers, are free.
 """
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["GATHER_LAYER", "HEADS", "LOOK_UP_LAYER", "MEDIA_LAYER", "QUESTION_LAYER", "attention_loss"]
+__all__ = ["GATHER_LAYER", "HEADS", "LOOK_UP_LAYER", "MEDIA_LAYER", "QUESTION_LAYER", "ROUTE", "attention_loss"]
 
 GATHER_LAYER, MEDIA_LAYER, QUESTION_LAYER, LOOK_UP_LAYER = 1, 3, 5, 6
+ROUTE = (
+    (GATHER_LAYER, "audio tokens", "video tokens of the same second", "Video → Audio"),
+    (GATHER_LAYER, "end of the question", "the name or reference that it asks about", "within the question"),
+    (MEDIA_LAYER, "end of the question", "audio tokens of the right second, or the right candidate", "V+A → Question"),
+    (QUESTION_LAYER, "last token", "end of the question", "Question → Last"),
+    (LOOK_UP_LAYER, "last token", "the word of the right option", "Question → Last (its options)"),
+)
+"""Layer, who reads, what is read, and the papers' name of the pathway."""
+
 HEADS = 2  # the first two heads of the layer, which share their keys
 
 
