@@ -27,23 +27,24 @@
     };
   }
 
-  function fitted(spec, width) {
+  // `axes` is the room for the vertical axis with its title; Vega fits a single view by itself, facets it does not.
+  function fitted(spec, width, axes) {
     if (!spec.facet) return { ...spec, autosize: { type: "fit-x", contains: "padding" } };
     const columns = Math.max(1, Math.min(spec.columns ?? 3, Math.floor(width / PANEL)));
-    const axes = 80, gap = 28; // room for the vertical axis with its title, and between panels
+    const gap = 28; // between panels
     const panel = Math.floor((width - axes - gap * (columns - 1)) / columns);
     const ownAxes = { resolve: { axis: { x: "independent" } }, spacing: { column: gap, row: 74 }, bounds: "flush" };
     return { ...spec, ...ownAxes, columns, spec: { ...spec.spec, width: panel } };
   }
 
-  // How many entries of the legend fit beside each other, to the right of the axis: their names are the domain of any of its scales.
+  // How many entries of the legend fit beside each other, right of the axis: their names are the domain of its scales.
   function legendColumns(spec, width) {
     const domains = JSON.stringify(spec).matchAll(/"scale":\{"domain":(\["[^\]]*"\])/g);
     const longest = Math.max(4, ...[...domains].flatMap(([, names]) => JSON.parse(names)).map((name) => name.length));
     return Math.max(1, Math.floor((width - 70) / (36 + 6.2 * longest)));
   }
 
-  async function draw(chart) {
+  async function draw(chart, axes = 70) {
     const { spec, place } = chart;
     const width = place.clientWidth;
     if (!width) return; // inside something folded; its ResizeObserver calls again when it opens
@@ -53,7 +54,9 @@
     try {
       chart.view?.finalize();
       const options = { config, actions, renderer: "svg", tooltip: { theme: document.documentElement.dataset.theme } };
-      chart.view = await vegaEmbed(place, fitted(spec, width), options);
+      chart.view = await vegaEmbed(place, fitted(spec, width, axes), options);
+      const excess = Math.ceil(place.querySelector("svg.marks").getBoundingClientRect().width - width);
+      if (spec.facet && excess > 0 && axes < 200) return draw(chart, axes + excess + 3);
       place.parentElement.dataset.state = "drawn";
     } catch (error) {
       place.parentElement.dataset.state = "failed";
@@ -65,13 +68,15 @@
     const spec = JSON.parse(element.querySelector("script").textContent);
     const place = document.createElement("div");
     element.append(place);
-    const chart = { spec, place, width: 0, view: null };
-    new ResizeObserver(() => { if (Math.abs(place.clientWidth - chart.width) > 8) draw(chart); }).observe(place);
+    const chart = { spec, place, width: 0, view: null, done: Promise.resolve() };
+    chart.redraw = () => { chart.done = chart.done.then(() => draw(chart)); }; // one after the other
+    new ResizeObserver(() => { if (Math.abs(place.clientWidth - chart.width) > 8) chart.redraw(); }).observe(place);
     return chart;
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     const charts = [...document.querySelectorAll(".avsink-chart")].map(declare);
-    new MutationObserver(() => charts.forEach(draw)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    const themed = new MutationObserver(() => charts.forEach((chart) => chart.redraw()));
+    themed.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   });
 })();
