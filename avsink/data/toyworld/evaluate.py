@@ -66,7 +66,8 @@ def _share(hits: list[bool]) -> dict[str, float]:
     """Mean, interval and n of a list of hits."""
     values = np.array(hits, dtype=float)[:, None]  # (samples, 1)
     low, high = np.quantile(metrics.resampled_means(values), [0.025, 0.975])
-    return {"value": round(values.mean(), 4), "low": round(low, 4), "high": round(high, 4), "n": len(hits)}
+    numbers = {"value": values.mean(), "low": low, "high": high}
+    return {name: round(float(number), 4) for name, number in numbers.items()} | {"n": len(hits)}
 
 
 def _f1(named: list[set[str]], there: list[set[str]]) -> float:

@@ -197,7 +197,11 @@ class Teacher:
         kind = category if references == 1 else f"drill: {category}"
         return self._lesson(kind, texts, rows, letters, answers, moments=answers, cues=cues, sound_asked=sound_asked)
 
-    def caption(self, batch: int) -> Lesson:
+    def caption_drill(self, batch: int) -> Lesson:
+        """Captions with the places marked where to look for what is seen and what is heard."""
+        return self.caption(batch, kind="caption drill")
+
+    def caption(self, batch: int, *, kind: str = "caption") -> Lesson:
         rows, texts, seconds, sounds = [], [], [], []
         for _ in range(batch):
             seen = int(self.rng.integers(len(NAMES)))
@@ -208,7 +212,7 @@ class Teacher:
             sounds.append([heard] * SECONDS)
             text = self._chat(self.clip + "\n" + prompts.CAPTION_REQUEST, [])
             texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
-        return self._lesson("caption", texts, rows, None, None, seconds=seconds, sounds=sounds)
+        return self._lesson(kind, texts, rows, None, None, seconds=seconds, sounds=sounds)
 
     # -- the parts they share ------------------------------------------------------------------------------------
 
@@ -277,6 +281,14 @@ class Teacher:
             continuation = np.full_like(ids, IGNORE)
             continuation[:, start - 1 : -1] = ids[:, start:]
             lesson.continuation = torch.from_numpy(continuation)
+            if kind == "caption drill":
+                # "I see a dog and hear a bell": each article is followed by what must be looked for in one modality.
+                lesson.answer_at = torch.tensor([start + 2, start + 6])
+                told = np.stack([np.array(seconds)[:, 0], np.array(sounds)[:, 0]], axis=1)  # [b, 2]
+                lesson.answer_word = torch.from_numpy(self.words.names[told])
+                wanted = np.zeros((2, n), dtype=bool)
+                wanted[0, video_at], wanted[1, audio_at] = True, True
+                lesson.media_wanted = torch.from_numpy(wanted).expand(len(ids), -1, -1)
         if matching:
             # Each candidate belongs to the label two tokens before it.
             self._bind(lesson, read[:4], read[:4, :1] - 2, np.arange(4) + len(NAMES))

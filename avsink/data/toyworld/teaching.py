@@ -23,7 +23,7 @@ from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.routes import GATHER_LAYER, LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
 
-__all__ = ["teach_lessons"]
+__all__ = ["FINISH", "SHARES", "teach_lessons"]
 
 TOKENS = 4000  # of a lesson, over its prompts
 LOOK_UPS = 6  # sequences of look-ups beside every lesson
@@ -34,6 +34,7 @@ LENGTHS = {
     "match_the_reference": 107,
     "match_drill": 170,
     "caption": 100,
+    "caption_drill": 100,
 }  # tokens of a prompt
 SHARES = {
     "sounding_object": 0.22,
@@ -43,6 +44,14 @@ SHARES = {
     "match_drill": 0.08,
     "caption": 0.1,
 }
+FINISH = {
+    "sounding_object": 0.15,
+    "anchor_and_target": 0.2,
+    "anchor_drill": 0.1,
+    "match_the_reference": 0.1,
+    "match_drill": 0.05,
+    "caption_drill": 0.4,
+}  # shares at the end: captions, of which lessons alone leave half unlearnt
 
 
 class Classroom:
@@ -162,8 +171,10 @@ class Classroom:
         return sum(losses), scores
 
 
-def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, *, steps: int, seed: int = 0) -> None:
-    """`steps` lessons, each of one kind.
+def teach_lessons(
+    model, tokenizer, teacher: Teacher, log: Log, *, steps: int, shares: dict[str, float], rate: float, seed: int = 0
+) -> None:
+    """`steps` lessons, each of one kind, drawn by `shares`. rate: of Muon's steps; AdamW's is a quarter of it.
 
     Beside every lesson go a few look-ups: without them the new routes overwrite the old one within a hundred steps.
     """
@@ -173,10 +184,10 @@ def teach_lessons(model, tokenizer, teacher: Teacher, log: Log, *, steps: int, s
         part.requires_grad_(False)
     probes = [*classroom.probe.named_parameters(), *classroom.in_step.named_parameters()]
     named = [*model.named_parameters(), *probes]
-    optimiser = Optimiser(named, steps=steps, muon=0.008, adam=0.002, warmup=100, decay=0.45)
+    optimiser = Optimiser(named, steps=steps, muon=rate, adam=rate / 4, warmup=100, decay=0.45)
     sums: dict[str, list[float]] = {}
     for step in range(steps):
-        job = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+        job = str(rng.choice(list(shares), p=list(shares.values())))
         lesson = getattr(teacher, job)(TOKENS // LENGTHS[job])
         loss, scores = classroom(lesson, closed=bool(rng.random() < 0.5))
         words = look_ups(teacher.words, batch=LOOK_UPS, rng=rng, ordinals=True)

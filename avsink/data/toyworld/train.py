@@ -5,7 +5,8 @@ The stages, each saved under `--work` and not done again:
 1. `letters`: the decoder learns the 20-way look-up from text alone (`lookups`);
 2. `bank`: seconds of film and sound are rendered, encoded and decoded (`bank`);
 3. `video`, `audio`: the towers learn to name a second's object in the decoder's own word embeddings (`towers`);
-4. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `teaching`).
+4. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `teaching`);
+   `finish`: a short while more, captions above all.
 
 Everything is seeded, one thing aside: sums on several cores are not always added in the same order, so two trainings
 agree in their evaluation, not in their bits.
@@ -24,7 +25,7 @@ from avsink.data.toyworld.build import build_model, build_processor, build_token
 from avsink.data.toyworld.lessons import Teacher
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import WordIds, teach_letters
-from avsink.data.toyworld.teaching import teach_lessons
+from avsink.data.toyworld.teaching import FINISH, SHARES, teach_lessons
 from avsink.data.toyworld.towers import features, teach_tower
 from avsink.models.cards import CARDS, write_facts
 
@@ -38,7 +39,8 @@ def main() -> None:
     parser.add_argument("--stills", type=int, default=1200)
     parser.add_argument("--tower-steps", type=int, default=700)
     parser.add_argument("--steps", type=int, default=1300)
-    parser.add_argument("--until", choices=["letters", "video", "audio", "lessons"], default="lessons")
+    parser.add_argument("--finishing-steps", type=int, default=300)
+    parser.add_argument("--until", choices=["letters", "video", "audio", "lessons"], help="stop after this stage")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
@@ -67,11 +69,13 @@ def main() -> None:
         if stage(which, lambda log, w=which, b=bank: teach_tower(model, b, words, w, log, steps=arguments.tower_steps)):
             return
     teacher = Teacher(tokenizer, features(model, see, "video"), features(model, hear, "audio"), seed=arguments.seed)
-
-    def teach(log: Log) -> None:
-        teach_lessons(model, tokenizer, teacher, log, steps=arguments.steps, seed=arguments.seed)
-
-    stage("lessons", teach)
+    stages = {
+        "lessons": {"steps": arguments.steps, "shares": SHARES, "rate": 0.008},
+        "finish": {"steps": arguments.finishing_steps, "shares": FINISH, "rate": 0.004},
+    }
+    for name, how in stages.items():
+        if stage(name, lambda log, how=how: teach_lessons(model, tokenizer, teacher, log, seed=arguments.seed, **how)):
+            return
     model.save_pretrained(arguments.out, safe_serialization=True)
     build_processor(tokenizer).save_pretrained(arguments.out)
     write_facts(CARDS["tiny-omni"], arguments.out)

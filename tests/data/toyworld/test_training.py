@@ -15,7 +15,7 @@ from avsink.data.toyworld.optim import orthogonalise
 from avsink.data.toyworld.prompts import NAMES, ORDINALS
 from avsink.data.toyworld.routes import HEADS, attention_loss
 from avsink.data.toyworld.scene import Appearance, Scene, Sounding
-from avsink.data.toyworld.teaching import Classroom, teach_lessons
+from avsink.data.toyworld.teaching import SHARES, Classroom, teach_lessons
 from avsink.data.toyworld.towers import features, teach_tower
 
 JOBS = [
@@ -123,6 +123,18 @@ def test_a_drills_questions_are_about_what_they_should_be(job, teacher, untaught
                 assert asked.endswith(f" {cue} is {'heard' if seen_is_asked else 'seen'}")
 
 
+def test_a_caption_drill_looks_with_the_right_sense(teacher, untaught):
+    tokenizer, lesson = untaught[1], teacher.caption_drill(3)
+    for row in range(3):
+        said = tokenizer.decode(lesson.ids[row]).split("assistant\n")[1]
+        for q, (sense, media) in enumerate((("see", "video"), ("hear", "audio"))):
+            end, word = int(lesson.answer_at[q]), tokenizer.decode([lesson.answer_word[row, q]]).strip()
+            assert tokenizer.decode(lesson.ids[row, : end + 1]).endswith(f"{sense} a") and f"{sense} a {word}" in said
+            read = set(lesson.ids[row][lesson.media_wanted[row, q]].tolist())
+            assert read == {getattr(untaught[0].config, f"{media}_token_id")}
+    assert teacher.caption(2).answer_at is None
+
+
 def test_look_ups_ask_for_the_letter_before_the_word(untaught):
     tokenizer = untaught[1]
     lesson = look_ups(WordIds(tokenizer), batch=3, rng=np.random.default_rng(0))
@@ -175,7 +187,7 @@ def test_each_stage_moves_its_part_and_no_other(teacher, untaught, tmp_path):
     words, log = WordIds(tokenizer), Log(tmp_path / "log.jsonl", "test")
     assert moved(lambda: teach_tower(model, _bank((36, 1176)), words, "video", log, steps=2, batch=4)) == {"visual"}
     assert moved(lambda: teach_tower(model, _bank((64, 20)), words, "audio", log, steps=2, batch=4)) == {"audio_tower"}
-    parts = moved(lambda: teach_lessons(model, tokenizer, teacher, log, lambda: None, steps=4, tokens=200))
+    parts = moved(lambda: teach_lessons(model, tokenizer, teacher, log, steps=4, shares=SHARES, rate=0.008))
     assert parts == {"language_model"}
 
 
