@@ -1,4 +1,4 @@
-"""Real files for the toy world: mp4 with H.264 and AAC, wav, png.
+"""Real files for the toy world: mp4 with H.264 and AAC, and png.
 
 Nothing in the rest of the project knows that a clip was made here: it is read back by `avsink.data.media` as any
 downloaded one is.
@@ -12,11 +12,10 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
-from scipy.io import wavfile
 
 from avsink.data.toyworld.sounds import RATE
 
-__all__ = ["write_clip", "write_image", "write_wav"]
+__all__ = ["write_clip", "write_image"]
 
 
 def write_clip(
@@ -52,9 +51,3 @@ def write_image(path: Path, frame: np.ndarray) -> None:
     """One frame (uint8 [H, W, 3]) as png."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame).save(path, optimize=True)
-
-
-def write_wav(path: Path, waveform: np.ndarray) -> None:
-    """Sound (float32 [n] at 16 kHz) as 16-bit wav."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    wavfile.write(path, RATE, np.round(waveform * 32767).astype(np.int16))
