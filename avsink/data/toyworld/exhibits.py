@@ -21,7 +21,7 @@ from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 from avsink.data.toyworld.sounds import RATE, sound
 from avsink.data.toyworld.sprites import sprite
 
-__all__ = ["abilities", "cast", "degradations", "film", "lesson_curves", "questions", "route", "scene_of", "spans"]
+__all__ = ["abilities", "cast", "degradations", "lesson_curves", "questions", "route", "scene_of", "spans"]
 
 PAPER, SKY, INK, SOUND = (250, 250, 248), (222, 234, 240), (50, 50, 50), (217, 98, 42)
 TILE, LABEL = 112, 24  # px
@@ -40,15 +40,6 @@ def cast(*, columns: int = 5) -> Image.Image:
         _write(sheet, name, (x + TILE // 2, y + TILE + 3))
         sheet.paste(_spectrogram(sound(name, 1.0, pitch=1.0, rng=np.random.default_rng(0))), (x, y + TILE + LABEL))
     return sheet
-
-
-def film(scene: Scene, *, fps: float = 2, size: int = TILE) -> Image.Image:
-    """The frames of a scene in a row."""
-    frames = [Image.fromarray(frame) for frame in scene.frames(fps, size)]
-    strip = Image.new("RGB", (len(frames) * (size + 4) - 4, size), PAPER)
-    for at, frame in enumerate(frames):
-        strip.paste(frame, (at * (size + 4), 0))
-    return strip
 
 
 def degradations(sample: Sample, *, levels: Sequence[float] = (0.0, 0.4, 0.7, 1.0)) -> Image.Image:
