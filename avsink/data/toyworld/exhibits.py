@@ -21,7 +21,7 @@ from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 from avsink.data.toyworld.sounds import RATE, sound
 from avsink.data.toyworld.sprites import sprite
 
-__all__ = ["abilities", "cast", "degradations", "lesson_curves", "questions", "route", "scene_of", "spans"]
+__all__ = ["abilities", "cast", "degradations", "lesson_curves", "questions", "route", "scene_of", "spans", "tallies"]
 
 PAPER, SKY, INK, SOUND = (250, 250, 248), (222, 234, 240), (50, 50, 50), (217, 98, 42)
 TILE, LABEL = 112, 24  # px
@@ -90,7 +90,7 @@ def questions(samples: Sequence[Sample]) -> pd.DataFrame:
 
 
 def lesson_curves(folder: Path) -> pd.DataFrame:
-    """Share of right letters (of right words, for captions) over the last stage of a training: step, measure, value."""
+    """Share of right letters (of right words, for captions) over the lessons of a training: step, measure, value."""
     rows = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     return pd.DataFrame(
         {"step": row["step"], "measure": name.partition(":")[0].replace("_", " "), "value": value}
@@ -112,6 +112,23 @@ def abilities(folder: Path) -> pd.DataFrame:
         if "→" in name or name == "mixed":
             rows.append({"label": name, "group": given[""], **figure})
     return pd.DataFrame(rows)
+
+
+def tallies(folder: Path) -> pd.DataFrame:
+    """What is counted rather than answered: dominance in the degraded clips, objects in captions."""
+    figures = json.loads((folder / "evaluation.json").read_text())
+
+    def share(name: str) -> str:
+        found = figures[name]
+        return f"{found['value']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"
+
+    rows = [(f"{kind}-dominant samples", "degraded clips", str(figures[f"{kind}_dominant"]["count"]),
+             figures[f"{kind}_dominant"]["n"]) for kind in ("audio", "video")]  # fmt: skip
+    for part, clips in (("caption", "clean clips"), ("ambiguous", "degraded clips")):
+        rows.append(("objects named, F1", clips, f"{figures[f'{part}_f1']['value']:.2f}", figures[f"{part}_f1"]["n"]))
+        found = f"{part}_hallucinates"
+        rows.append(("captions that name what is not there", clips, share(found), figures[found]["n"]))
+    return pd.DataFrame(rows, columns=["counted", "in", "found", "n"])
 
 
 def route() -> pd.DataFrame:
