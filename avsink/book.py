@@ -53,7 +53,7 @@ class Run:
 
     @property
     def page(self) -> str:
-        """Where the executed notebook lies, relative to the book's sources."""
+        """Where the executed notebook lies, relative to the repository."""
         return f"book/runs/{self.model}/{self.notebook}.ipynb"
 
 
@@ -63,17 +63,14 @@ RUNS = (
 )
 
 
-def build(*, sources: Path = ROOT, output: Path = ROOT, mock: bool = False) -> Path:
+def build(*, output: Path = ROOT, mock: bool = False) -> Path:
     """Execute what is stale, render, and return the folder of HTML pages, `output/_build/html`.
 
-    sources: the folder of _config.yml, _toc.yml and book/. A mock build works on a copy, so that a small run never
-        takes the place of a real one.
+    mock: with the notebooks' sizes for tests; into another `output`, lest a small run take the place of a real one.
     """
-    if mock:
-        sources = _copied_sources(output / "sources")
     for at, run in enumerate(RUNS, start=1):
-        execute(run, sources / run.page, mock=mock, label=f"[{at}/{len(RUNS)}] {run.notebook} on {run.model}")
-    (sources / "book/_static/vega.js").write_text(vega_bundle())
+        execute(run, output / run.page, mock=mock, label=f"[{at}/{len(RUNS)}] {run.notebook} on {run.model}")
+    sources = _gather(output / "_build/sources", runs=output / "book/runs")
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     options = ["--path-output", output, "--all", "--quiet", "-W", "-n", "--keep-going"]
     if subprocess.run([jupyter_book, "build", sources, *options]).returncode:
@@ -137,11 +134,15 @@ def _inputs_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _copied_sources(folder: Path) -> Path:
-    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("runs"), dirs_exist_ok=True)
+def _gather(sources: Path, *, runs: Path) -> Path:
+    """A folder with what the pages are made of and nothing else: Sphinx reads whatever lies about, .venv included."""
+    shutil.rmtree(sources, ignore_errors=True)
+    shutil.copytree(ROOT / "book", sources / "book", ignore=shutil.ignore_patterns("runs"))
+    shutil.copytree(runs, sources / "book/runs", ignore=shutil.ignore_patterns("*.unfinished.ipynb"))
     for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+        shutil.copy(ROOT / name, sources / name)
+    (sources / "book/_static/vega.js").write_text(vega_bundle())
+    return sources
 
 
 def main() -> None:
