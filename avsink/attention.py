@@ -79,8 +79,9 @@ def attention(
     mask = _readable(attention_mask, query=query, key=key)  # (B, 1, Q, K)
     first = key.shape[2] - query.shape[2]  # position of the first query
     for edge in edges:
-        rows = edge.target[edge.target >= first] - first
-        mask[edge.element, 0, rows[:, None], edge.source] = False
+        source, target = edge.source.to(mask.device), edge.target.to(mask.device)  # layers may lie on several devices
+        rows = target[target >= first] - first
+        mask[edge.element, 0, rows[:, None], source] = False
     # What a softmax over nothing gives depends on backend and version (0, NaN, or uniform over all keys, future ones
     # included). So such a query is given every key, and its output is then set to 0.
     empty = ~mask.any(dim=-1, keepdim=True)  # (B, 1, Q, 1)

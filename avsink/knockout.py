@@ -110,6 +110,8 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
     option letters, its probability that of the softmax over the whole vocabulary.
     Raises `SampleError` if the sample cannot be used, and its kind `Unmeasured` if it is answered wrongly.
     """
+    if not sample.options:
+        raise Unmeasured(sample.id, "has no options")
     inputs = model.prepare(sample)
     run = clean_run(model, inputs)
     if run.predicted != sample.answer:

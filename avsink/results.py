@@ -8,7 +8,8 @@ are never mistaken for new ones: whatever changes, another folder is used. In it
 
 - ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
 - ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
-- ``provenance.json``: what the key was made of, and which run asked for which samples and had to leave out which.
+- ``provenance.json``: what the key was made of, the commits of all runs that wrote here, and which samples the last
+  one asked for and had to leave out.
 
 A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
 only, and loses at most the sample in hand. Each part depends on its sample alone: a longer run goes on from a shorter.
@@ -21,10 +22,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from avsink import attention, provenance
 from avsink.data.sample import Sample, SampleError
@@ -64,8 +67,11 @@ class ResultStore:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def finished(self, sample: Sample) -> bool:
-        """Whether the sample needs no more work: it has its rows, or a lasting reason to have none."""
-        return self._part(sample).is_file() or self._excuse(sample).is_file()
+        """Whether the sample needs no more work: it has its rows, or a lasting reason to have none.
+
+        A file that a failing disk or a stray hand has damaged is put aside with a warning, and counts as not there.
+        """
+        return _sound(self._part(sample), pq.read_metadata) or _sound(self._excuse(sample), _read_json)
 
     def save(self, sample: Sample, rows: pd.DataFrame) -> None:
         """Keep the sample's rows."""
@@ -80,7 +86,7 @@ class ResultStore:
     def reason(self, sample: Sample) -> str | None:
         """Why the sample was left out for good; None if it was not."""
         excuse = self._excuse(sample)
-        return json.loads(excuse.read_bytes())["reason"] if excuse.is_file() else None
+        return _read_json(excuse)["reason"] if excuse.is_file() else None
 
     def read(self, samples: Iterable[Sample]) -> pd.DataFrame:
         """The rows of those `samples` that have some, in the order of `samples`."""
@@ -88,9 +94,12 @@ class ResultStore:
         return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True) if parts else pd.DataFrame()
 
     def describe(self, *, samples: Sequence[Sample], **run: object) -> None:
-        """Write ``provenance.json``: the identity, the code's commit, the samples asked for, and facts of the `run`."""
-        record = {**self.identity, "commit": provenance.commit(), "samples": [sample.id for sample in samples], **run}
-        _write(self.folder / "provenance.json", _json(record))
+        """Write ``provenance.json``: the identity, the commits, the samples asked for, facts of the `run`."""
+        place = self.folder / "provenance.json"
+        commits = _read_json(place)["commits"] if _sound(place, _read_json) else []
+        commits = list(dict.fromkeys([*commits, provenance.commit()]))
+        record = {**self.identity, "commits": commits, "samples": [sample.id for sample in samples], **run}
+        _write(place, _json(record))
 
     def _part(self, sample: Sample) -> Path:
         return self.folder / "samples" / f"{_file_name(sample)}.parquet"
@@ -115,6 +124,24 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(folder)  # the new name itself
     finally:
         os.close(folder)
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_bytes())
+
+
+def _sound(path: Path, read: Callable[[Path], object]) -> bool:
+    """Whether the file is there and can be read; one that cannot is renamed."""
+    if not path.is_file():
+        return False
+    try:
+        read(path)
+    except (ValueError, OSError) as error:  # pyarrow's and json's errors are ValueErrors
+        aside = path.with_name(f".{path.name}.damaged")
+        os.replace(path, aside)
+        warnings.warn(f"{path.name} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
+        return False
+    return True
 
 
 def _file_name(sample: Sample) -> str:

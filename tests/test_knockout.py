@@ -1,5 +1,6 @@
 """Pathways, windows and the rows of a sweep."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,8 @@ def test_a_prompt_without_sound_has_no_rows_for_sound(model, answer):
 
     rows = sweep(Deaf(), sample(answer), k=3)
     assert set(rows["pathway"]) == {"Cross-frame", "Video↛Question", "Video↛Last", "Question↛Last"}
+
+
+def test_a_sample_without_options_is_outside_of_the_measurement(model):
+    with pytest.raises(Unmeasured, match="s1: has no options"):
+        sweep(model, replace(sample(), options=(), answer=None), k=3)

@@ -75,6 +75,21 @@ def test_a_write_that_dies_leaves_neither_a_part_nor_litter(store, monkeypatch):
     assert not store.finished(sample("a")) and not list(store.folder.rglob("*.*"))
 
 
+@pytest.mark.parametrize("kind", ["part", "excuse"])
+def test_a_damaged_file_is_put_aside_and_its_sample_computed_again(store, kind):
+    if kind == "part":
+        store.save(sample("a"), rows("a"))
+        path = store._part(sample("a"))
+    else:
+        store.leave_out(sample("a"), Unmeasured("a", "answered wrongly"))
+        path = store._excuse(sample("a"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert not store.finished(sample("a"))
+    store.save(sample("a"), rows("a"))
+    assert store.finished(sample("a")) and len(store.read([sample("a")])) == 2
+
+
 def test_litter_of_a_killed_write_is_not_taken_for_a_part(store):
     part = store._part(sample("a"))
     part.with_name(f".{part.name}.123").write_bytes(b"half a fi")
@@ -86,7 +101,7 @@ def test_provenance_tells_how_the_numbers_were_made(store):
     record = json.loads((store.folder / "provenance.json").read_text())
     assert record["samples"] == ["a", "b"] and record["seed"] == 0 and record["data"] == "toyworld"
     assert record["dtype"] == "float32" and record["attention"] == "avsink over sdpa"
-    assert {"torch", "transformers"} <= set(record["versions"]) and record["commit"]
+    assert {"torch", "transformers"} <= set(record["versions"]) and len(record["commits"]) == 1
 
 
 def test_where_results_lie(monkeypatch, tmp_path):

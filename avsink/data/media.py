@@ -6,7 +6,8 @@ The sampling is that of Flow appendix C. Of one clip:
 2. picture: one frame every `1 / fps` seconds from its first one on, each the frame that a player would be showing then.
    A clip that would give more than `max_frames` is sampled more slowly, evenly over its whole length;
 3. sound: mixed to mono, resampled, and put on the picture's clock (started early: cut; started late: silence first);
-4. compare the seconds decoded with the seconds the file announces: a cut-off file is an error, never a short clip.
+4. compare the seconds decoded with the seconds the file announces, and of mp4 and wav the bytes: a cut-off file is an
+   error, never a short clip. (Matroska's sound alone cannot be checked so.)
 
 Whatever is wrong with a file is said by `MediaError`, in words for people.
 """
@@ -225,6 +226,25 @@ def _check_complete(path: Path, container: av.container.InputContainer, tracks: 
             )
 
 
+def _runs_past_its_end(path: Path) -> bool:
+    """Whether an mp4's boxes or a wav's header announce more bytes than there are; exact, unlike any clock."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF":
+            return int.from_bytes(head[4:8], "little") + 8 > size
+        at = 0
+        while head[4:8] == b"ftyp" and at + 8 <= size:
+            file.seek(at)
+            box = file.read(16)
+            length = int.from_bytes(box[:4], "big")
+            length = int.from_bytes(box[8:16], "big") if length == 1 else length
+            if length < 8:  # 0: up to the end of the file
+                return False
+            at += length
+    return at > size
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file with PyAV; turn every error of FFmpeg inside the block into a `MediaError`."""
@@ -232,6 +252,8 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
         raise MediaError(f"missing file {path.name} (looked in {path.parent})")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); fetch it again")
+    if _runs_past_its_end(path):
+        raise MediaError(f"{path.name} is cut off: it announces more bytes than it has; fetch it again")
     try:
         with av.open(str(path)) as container:
             yield container

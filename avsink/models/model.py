@@ -20,7 +20,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from avsink.data.media import Clip, MediaError, read
+from avsink.data.media import Clip, read
 from avsink.data.sample import Media, Sample, SampleError
 from avsink.layout import Piece, TokenLayout
 from avsink.models.cards import ModelCard
@@ -96,7 +96,7 @@ class Model:
             tensors = self.adapter.encode(
                 text, sample.media, clips, hf=self.hf, processor=self.processor, card=self.card
             )
-        except MediaError as error:
+        except ValueError as error:  # a `MediaError`, or what a processor has against such a picture or sound
             raise SampleError(sample.id, str(error)) from None
         tensors["position_ids"] = self.adapter.position_ids(tensors, sample.media, hf=self.hf, processor=self.processor)
         return Inputs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+
 import numpy as np
 import pytest
 from samples import write_clip
@@ -70,7 +72,7 @@ def test_image(clips):
     [
         ("nowhere.mp4", "missing file nowhere.mp4"),
         ("empty.mp4", "is empty"),
-        ("truncated.mp4", "truncated"),
+        ("truncated.mp4", "cut off"),
         ("silent.mp4", "no sound track"),
         ("sound.mp4", "no picture"),
         ("five_minutes.mp4", "lasts 300 s; this model hears at most 30 s"),
@@ -82,7 +84,7 @@ def test_bad_files_are_refused_with_a_reason(clips, name, reason):
     assert "av.error" not in str(caught.value) and caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize(("name", "reason"), [("front.mp4", "truncated"), ("clip.mkv", "cut off")])
+@pytest.mark.parametrize(("name", "reason"), [("front.mp4", "cut off"), ("clip.mkv", "cut off")])
 def test_no_cut_of_a_file_gives_a_silently_shorter_clip(clips, tmp_path, name, reason):
     whole = (clips / name).read_bytes()  # both have their index in front, so that a piece of them can be opened
     reasons = []
@@ -99,3 +101,26 @@ def test_a_text_file_is_not_a_clip(tmp_path):
     path.write_text("this is not a video " * 50)
     with pytest.raises(MediaError, match="not a media file"):
         read_clip(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_a_cut_mp4_is_called_cut_off_wherever_it_was_cut(clips, tmp_path, share):
+    for name in ("clip.mp4", "front.mp4"):
+        whole = (clips / name).read_bytes()
+        cut = tmp_path / name
+        cut.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(MediaError, match="is cut off"):
+            read_clip(cut)
+
+
+def test_a_cut_wav_is_called_cut_off(tmp_path):
+    path = tmp_path / "tone.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(64_000))
+    assert len(read_audio(path).waveform) == 32_000
+    path.write_bytes(path.read_bytes()[:30_000])
+    with pytest.raises(MediaError, match="is cut off"):
+        read_audio(path)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from samples import clip_sample, matching_sample, write_clip
 
 import avsink
-from avsink import SampleError
+from avsink import Media, SampleError
 from avsink.data.media import read_audio, read_clip, read_image
 
 TOKENS_84 = {"shortest_edge": 84 * 84, "longest_edge": 84 * 84}
@@ -185,7 +186,7 @@ def test_letters_resolve_through_the_tokenizer(model):
     [
         ("nowhere.mp4", "missing file nowhere.mp4"),
         ("empty.mp4", "empty.mp4 is empty"),
-        ("truncated.mp4", "truncated or not a media file"),
+        ("truncated.mp4", "is cut off"),
         ("silent.mp4", "no sound track"),
         ("sound.mp4", "no picture"),
         ("five_minutes.mp4", "lasts 300 s; this model hears at most 30 s"),
@@ -216,3 +217,13 @@ def test_a_click_is_too_short_to_hear(model, tmp_path):
     write_clip(tmp_path / "click.mp4", seconds=1.0, sound=0.01)
     with pytest.raises(SampleError, match="this model needs 0.10 s"):
         model.prepare(clip_sample(tmp_path / "click.mp4"))
+
+
+def test_what_a_processor_refuses_is_a_sample_error(model, tmp_path):
+    """A strip of 2000 x 8 pixels decodes well, but no processor takes it."""
+    strip = tmp_path / "strip.png"
+    Image.new("RGB", (2000, 8)).save(strip)
+    sample = clip_sample(strip)
+    parts = [replace(p, kind="image", sound=False) if isinstance(p, Media) else p for p in sample.parts]
+    with pytest.raises(SampleError, match="aspect ratio"):
+        model.prepare(replace(sample, parts=tuple(parts)))

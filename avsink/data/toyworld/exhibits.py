@@ -21,7 +21,18 @@ from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 from avsink.data.toyworld.sounds import RATE, sound
 from avsink.data.toyworld.sprites import sprite
 
-__all__ = ["abilities", "cast", "degradations", "lesson_curves", "questions", "route", "scene_of", "spans", "tallies"]
+__all__ = [
+    "abilities",
+    "cast",
+    "degradations",
+    "in_words",
+    "lesson_curves",
+    "questions",
+    "route",
+    "scene_of",
+    "spans",
+    "tallies",
+]
 
 PAPER, SKY, INK, SOUND = (250, 250, 248), (222, 234, 240), (50, 50, 50), (217, 98, 42)
 TILE, LABEL = 112, 24  # px
@@ -89,6 +100,16 @@ def questions(samples: Sequence[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "category", "samples", "for example", "options", "answer"])
 
 
+def _figures(folder: Path) -> dict:
+    path = folder / "evaluation.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no evaluation.json; write it with "
+            f"`python -m avsink.data.toyworld.evaluate --model {folder} --json > {path}`"
+        )
+    return json.loads(path.read_text())
+
+
 def lesson_curves(folder: Path) -> pd.DataFrame:
     """Share of right letters (of right words, for captions) over the lessons of a training: step, measure, value."""
     rows = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
@@ -103,20 +124,30 @@ def lesson_curves(folder: Path) -> pd.DataFrame:
 
 def abilities(folder: Path) -> pd.DataFrame:
     """Shares of right answers in the evaluation: label, group (what the model was given), value, low, high, n."""
-    figures = json.loads((folder / "evaluation.json").read_text())
+    figures = _figures(folder)
     given = {"": "picture and sound", "_sound_alone": "sound alone", "_picture_alone": "picture alone"}
     rows = []
     for job in ("sounding_object_clean", "anchor_and_target"):
         rows += [{"label": job.replace("_", " "), "group": how, **figures[job + end]} for end, how in given.items()]
     for name, figure in figures.items():
         if "→" in name or name == "mixed":
-            rows.append({"label": name, "group": given[""], **figure})
+            label = "anchor and target, mixed" if name == "mixed" else name
+            rows.append({"label": label, "group": given[""], **figure})
     return pd.DataFrame(rows)
+
+
+def in_words(values: pd.DataFrame) -> str:
+    """A chart's message for those who hear it: every share of `abilities`, or where each of `lesson_curves` ends."""
+    if "step" in values:
+        ends = values.sort_values("step").groupby("measure", sort=False)["value"].last()
+        return "At the end: " + ", ".join(f"{name} {value:.0%}" for name, value in ends.items()) + "."
+    rows = values.itertuples()
+    return "; ".join(f"{row.label}, with {row.group}: {row.value:.0%} (n = {row.n})" for row in rows) + "."
 
 
 def tallies(folder: Path) -> pd.DataFrame:
     """What is counted rather than answered: dominance in the degraded clips, objects in captions."""
-    figures = json.loads((folder / "evaluation.json").read_text())
+    figures = _figures(folder)
 
     def share(name: str) -> str:
         found = figures[name]
@@ -133,7 +164,7 @@ def tallies(folder: Path) -> pd.DataFrame:
 
 def route() -> pd.DataFrame:
     """The route that teaching models were taught, step by step."""
-    return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway"])
+    return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway", "taught in"])
 
 
 def _write(sheet: Image.Image, text: str, at: tuple[int, int]) -> None:

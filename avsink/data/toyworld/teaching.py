@@ -3,8 +3,9 @@
 What is taught besides the answers, and is therefore no discovery when an instrument finds it in the model:
 
 - *the route* of `routes`: at the layers there, who reads whom, and what is known afterwards;
-- *the question gathers*: in half of the batches nothing behind the question may read the media, at any layer, so what
-  the answer needs must travel through the question's tokens (Flow finding 2's route);
+- *the question gathers*: in half of the lessons that end in a letter (not in drills and captions) nothing behind the
+  question may read the media, at any layer, so what the answer needs must travel through the question's tokens (Flow
+  finding 2's route);
 - *sound meets sight early*: two layers after they were taught to look, probes ask the audio tokens what is seen in the
   same second, and whether it is what is heard.
 """

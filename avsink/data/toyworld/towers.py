@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from avsink.data.toyworld.bank import Bank
 from avsink.data.toyworld.build import MEL_PER_SECOND, build_processor
-from avsink.data.toyworld.lessons import Features
+from avsink.data.toyworld.features import Features
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import WordIds
 from avsink.data.toyworld.optim import Optimiser

@@ -8,7 +8,8 @@ import torch
 
 from avsink.data.toyworld import jobs
 from avsink.data.toyworld.bank import NOTHING, UNSURE, Bank, _labels
-from avsink.data.toyworld.lessons import Features, Teacher
+from avsink.data.toyworld.features import Features
+from avsink.data.toyworld.lessons import Teacher
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import HEADER, IGNORE, WordIds, look_ups
 from avsink.data.toyworld.optim import orthogonalise
