@@ -145,7 +145,7 @@ def dot_plot(df: pd.DataFrame, *, caption: str, description: str, title: str, un
     marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": SHAPES[: len(groups)]}
     legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top")
     base = alt.Chart(rows).encode(
-        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=True)),
+        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=False)),
         yOffset=alt.YOffset("group:N", sort=groups),
         color=alt.Color("group:N", sort=groups, legend=legend, scale=alt.Scale(**marks[0])),
         tooltip=[alt.Tooltip("label:N"), alt.Tooltip("group:N")]
