@@ -80,7 +80,8 @@ def main() -> None:
     build_processor(tokenizer).save_pretrained(arguments.out)
     write_facts(CARDS["tiny-omni"], arguments.out)
     shutil.copy(work / "log.jsonl", arguments.out / "training_log.jsonl")
-    print(f"now: python -m avsink.data.toyworld.evaluate --model {arguments.out} --json > {arguments.out}/evaluation.json")
+    evaluation = arguments.out / "evaluation.json"
+    print(f"now: python -m avsink.data.toyworld.evaluate --model {arguments.out} --json > {evaluation}")
 
 
 if __name__ == "__main__":
