@@ -64,13 +64,7 @@ def _draw(rng: np.random.Generator, kind: str) -> Scene:
     if kind == "pairs":
         category = str(rng.choice(jobs.DIRECTIONS[:2]))
         return next(iter(jobs.anchor_and_target(rng, id="x", category=category).scenes.values()))
-    name = str(rng.choice(NAMES))
-    return Scene(
-        seen=(jobs._appearance(rng, name, 0, 1),),
-        heard=(jobs._sounding(rng, name, 0.02, 1.0),),
-        duration=1,
-        seed=int(rng.integers(2**31)),
-    )
+    return jobs.one_second(rng, str(rng.choice(NAMES)))
 
 
 def _labels(scene: Scene) -> tuple[list[int], list[int]]:

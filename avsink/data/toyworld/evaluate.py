@@ -30,18 +30,16 @@ from avsink.data.sample import Sample
 from avsink.data.toyworld.evaluation import ROOT, read_manifest
 from avsink.data.toyworld.jobs import DIRECTIONS, MATCHES
 from avsink.data.toyworld.prompts import NAMES
+from avsink.run import clean_run
 
 __all__ = ["caption", "evaluate", "objects_in", "predict"]
 
 MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # which modality each of the three passes loses
 
 
-@torch.inference_mode()
 def predict(model, sample: Sample, *, mute: Iterable[str] = ()) -> str:
     """The most probable option letter."""
-    inputs = model.prepare(sample, mute=tuple(mute))
-    probabilities = model.forward(inputs, logits_to_keep=1).logits[0, -1].float().softmax(-1)
-    return max(inputs.letters, key=lambda letter: float(probabilities[list(inputs.letters[letter])].max()))
+    return clean_run(model, model.prepare(sample, mute=tuple(mute))).predicted
 
 
 @torch.inference_mode()

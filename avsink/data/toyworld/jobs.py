@@ -26,7 +26,7 @@ from avsink.data.toyworld.clips import write_clip, write_image
 from avsink.data.toyworld.prompts import NAMES, ORDINALS
 from avsink.data.toyworld.scene import Appearance, Scene, Sounding
 
-__all__ = ["Draft", "JOBS", "sounding_object", "anchor_and_target", "match_the_reference", "caption"]
+__all__ = ["Draft", "JOBS", "sounding_object", "anchor_and_target", "match_the_reference", "caption", "one_second"]
 
 FPS = 4  # of the files; models sample two frames a second from them
 SIZE = 128  # pixels of the files
@@ -81,6 +81,16 @@ def _appearance(rng: np.random.Generator, name: str, start: float, stop: float) 
 def _sounding(rng: np.random.Generator, name: str, start: float, stop: float) -> Sounding:
     return Sounding(
         name=name, start=start, stop=stop, pitch=float(rng.uniform(0.94, 1.06)), gain=float(rng.uniform(0.5, 0.9))
+    )
+
+
+def one_second(rng: np.random.Generator, name: str) -> Scene:
+    """An object that is seen and heard for a second: what single pictures and single sounds are taken from."""
+    return Scene(
+        seen=(_appearance(rng, name, 0, 1),),
+        heard=(_sounding(rng, name, 0.02, 1.0),),
+        duration=1,
+        seed=int(rng.integers(2**31)),
     )
 
 
@@ -175,13 +185,7 @@ def match_the_reference(rng: np.random.Generator, *, id: str, category: str, var
     def medium(kind: str, name: str, role: str) -> Media:
         variant = int(rng.integers(variants))
         path = f"pool/{name}-{variant}.{'png' if kind == 'image' else 'm4a'}"
-        pool = np.random.default_rng([NAMES.index(name), variant, 77])
-        scenes[path] = Scene(
-            seen=(_appearance(pool, name, 0, 1),),
-            heard=(_sounding(pool, name, 0.02, 1.0),),
-            duration=1,
-            seed=int(pool.integers(2**31)),
-        )
+        scenes[path] = one_second(np.random.default_rng([NAMES.index(name), variant, 77]), name)
         return Media(path=Path(path), kind=kind, role=role)
 
     parts: list[Text | Media] = []

@@ -7,7 +7,7 @@ This look-up is the slow part of a multiple-choice question, and it needs neithe
 2. 12 questions, each a word and the header of an answer (``dog<|im_start|>assistant\n``). The header's last token is
    taught to read the word, to know it, and to look for its option (`routes`), as it will behind a real question.
 
-Without the hints where to look, 500 steps leave the look-up half learnt; with them, 200 are enough.
+In a trial without the hints where to look, some 460 steps left the look-up half learnt; with them, 160 did (the log).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How the teaching models are optimised: Muon for the matrices of the decoder, AdamW for all else.
 
-Muon (momentum, then the nearest orthogonal matrix by Newton-Schulz) learns attention patterns in far fewer steps than
-AdamW. torch has one, but it works matrix by matrix in bfloat16, which on a CPU costs more than the backward pass. Here
-all matrices of one shape go through together in float32.
+Muon takes momentum, then the nearest orthogonal matrix by Newton-Schulz. torch has one, but it works matrix by matrix
+in bfloat16, which on a CPU without such instructions took about as long as the backward pass. Here all matrices of one
+shape go through together in float32.
 """
 
 from __future__ import annotations

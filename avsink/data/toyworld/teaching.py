@@ -52,7 +52,7 @@ FINISH = {
     "match_the_reference": 0.1,
     "match_drill": 0.05,
     "caption_drill": 0.4,
-}  # shares at the end: captions, of which lessons alone leave half unlearnt
+}  # shares at the end: captions above all, which the lessons left repeating one name twice
 
 
 class Classroom:
@@ -177,7 +177,7 @@ def teach_lessons(
 ) -> None:
     """`steps` lessons, each of one kind, drawn by `shares`. rate: of Muon's steps; AdamW's is a quarter of it.
 
-    Beside every lesson go a few look-ups: without them the new routes overwrite the old one within a hundred steps.
+    Beside every lesson go a few look-ups: in a trial without, the new routes overwrote the old one within 100 steps.
     """
     classroom, rng = Classroom(model, tokenizer), np.random.default_rng([seed, 44])
     torch.manual_seed(seed)
