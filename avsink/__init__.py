@@ -18,7 +18,8 @@ _HOMES = {
     "avsink.models": ("load", "card"),
     "avsink.data": ("load_samples",),
     "avsink.data.sample": ("Media", "Sample", "SampleError", "Text"),
-    "avsink.run": ("Block", "clean_run"),
+    "avsink.interventions": ("Block", "Discard", "Restore", "Reweight"),
+    "avsink.run": ("clean_run",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,28 +1,31 @@
-"""The one attention function: scaled dot products, from which edges can be taken away (Flow section 4.1).
+"""The one attention function, and attention over some of the keys only.
 
-An *edge* is a pair (query position, key position). Flow sets the mask of the blocked edges to -inf; here:
+The text decoder, and it alone, is told by name to attend through `attention`
+(`set_attn_implementation({"text_config": NAME})`), on transformers' own interface:
 
-1. the decoder is told, by name, to use the function below (`set_attn_implementation({"text_config": NAME})`);
-2. `blocked(edges)` says, for a while, which edges are gone at which layers;
-3. at a layer that loses edges, the function writes them into a boolean mask, True = may be read,  (B, 1, Q, K)
-   and hands everything to transformers' own SDPA function;
-4. a query that has lost all its keys reads nothing: its output is 0, on every backend and in every precision;
-5. at every other layer, and outside of `blocked`, it *is* transformers' SDPA function, to the last bit.
+1. by default it *is* transformers' SDPA function, to the last bit;
+2. within `through(reader)` the call goes to the reader. That is how a run is recorded (`avsink.states`), observed
+   (`avsink.observe`) and replayed (`avsink.replay`).
 
 Two registrations are needed. The mask function is the one that is easily forgotten: without an entry of the same name,
 transformers passes no mask at all, and the decoder becomes non-causal in silence.
 
-Edges reach the function through a context variable, not through keyword arguments: `generate` refuses unknown ones, and
-the audio and vision towers would be handed them, too.
+A reader reaches the function through a context variable, not through keyword arguments: `generate` refuses unknown
+ones, and the audio and vision towers would be handed them, too.
+
+For replays, attention must be put together from parts that are computed apart. With output o and log-sum-exp of scores
+s of a part (both known from one pass, see FlashAttention), that is exact:
+
+    merged = (e^s1 o1 + e^s2 o2) / (e^s1 + e^s2),    s = log(e^s1 + e^s2)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -34,71 +37,125 @@ from transformers import AttentionInterface, AttentionMaskInterface  # noqa: E40
 from transformers.integrations.sdpa_attention import sdpa_attention_forward  # noqa: E402
 from transformers.masking_utils import sdpa_mask  # noqa: E402
 
-__all__ = ["NAME", "Edges", "attention", "blocked"]
+__all__ = ["NAME", "Mask", "Part", "Reader", "attention", "merge", "part", "plain", "through"]
 
 NAME = "avsink"  # a neutral name: ones that contain "sdpa" or "flex_attention" trigger transformers' dispatch checks
+SCORES = 2**26  # bytes of scores at once, where no fused kernel gives the log-sum-exp
+
+Part = tuple[Tensor, Tensor]  # output (B, heads, Q, D), log-sum-exp of its scores (B, heads, Q), -inf without keys
 
 
-@dataclass(frozen=True)
-class Edges:
-    """All edges from `source` (keys) to `target` (queries), in one element of the batch.
+class Reader(Protocol):
+    """Takes the place of the attention function for a while."""
 
-    element: index into the batch.
-    source, target: positions in the prompt; LongTensors of any length.
-    """
-
-    element: int
-    source: Tensor
-    target: Tensor
+    def __call__(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs
+    ) -> Tensor:
+        """query (B, heads, Q, D); key, value (B, key heads, K, D), rotated -> output (B, Q, heads, D)."""
 
 
-_blocked: ContextVar[Mapping[int, Iterable[Edges]]] = ContextVar("blocked", default=MappingProxyType({}))
+_reader: ContextVar[Reader | None] = ContextVar("reader", default=None)
 
 
 @contextmanager
-def blocked(edges: Mapping[int, Iterable[Edges]]) -> Iterator[None]:
-    """Within this context, layer `l` of a decoder that runs on `NAME` does without `edges[l]`."""
-    token = _blocked.set(edges)
+def through(reader: Reader) -> Iterator[None]:
+    """Within this context, decoders that run on `NAME` attend by means of `reader`."""
+    token = _reader.set(reader)
     try:
         yield
     finally:
-        _blocked.reset(token)
+        _reader.reset(token)
 
 
 def attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
 ) -> tuple[Tensor, None]:
-    """SDPA without the edges that are blocked at this layer.
+    """transformers' attention function; shapes as for `Reader`. The weights are never formed."""
+    reader = _reader.get()
+    if reader is None:
+        return plain(module, query, key, value, attention_mask, **kwargs), None
+    return reader(module, query, key, value, attention_mask, **kwargs), None
 
-    query: (B, heads, Q, D); key, value: (B, key heads, K, D); the queries are the last Q of the K positions.
-    Returns the output (B, Q, heads, D); the weights are never formed.
+
+def plain(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs) -> Tensor:
+    """transformers' own SDPA function: the reader that changes nothing."""
+    return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Which keys a query may read, ready to be added to scores.
+
+    bias: 0 or -inf, in the queries' precision, (Q, K). empty: the queries that may read none, bool (Q,), or None.
     """
-    edges = _blocked.get().get(module.layer_idx)
-    if not edges:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    mask = _readable(attention_mask, query=query, key=key)  # (B, 1, Q, K)
-    first = key.shape[2] - query.shape[2]  # position of the first query
-    for edge in edges:
-        source, target = edge.source.to(mask.device), edge.target.to(mask.device)  # layers may lie on several devices
-        rows = target[target >= first] - first
-        mask[edge.element, 0, rows[:, None], source] = False
-    # What a softmax over nothing gives depends on backend and version (0, NaN, or uniform over all keys, future ones
-    # included). So such a query is given every key, and its output is then set to 0.
-    empty = ~mask.any(dim=-1, keepdim=True)  # (B, 1, Q, 1)
-    output, _ = sdpa_attention_forward(module, query, key, value, mask | empty, **kwargs)
-    return output.masked_fill(empty.transpose(1, 2), 0.0), None  # (B, Q, heads, D)
+
+    bias: Tensor
+    empty: Tensor | None
+
+    @classmethod
+    def of(cls, readable: Tensor, *, dtype: torch.dtype) -> Mask:
+        """readable: bool (Q, K)."""
+        bias = torch.zeros(readable.shape, dtype=dtype, device=readable.device).masked_fill_(~readable, float("-inf"))
+        empty = ~readable.any(dim=-1)
+        return cls(bias, empty if bool(empty.any()) else None)
 
 
-def _readable(attention_mask: Tensor | None, *, query: Tensor, key: Tensor) -> Tensor:
-    """The mask that SDPA would have applied, as a boolean tensor (B, 1, Q, K) of our own to write in."""
-    n_batch, n_queries, n_keys = query.shape[0], query.shape[2], key.shape[2]
-    if attention_mask is None:  # transformers' way to say: causal, nothing padded
-        causal = torch.ones(n_queries, n_keys, dtype=torch.bool, device=query.device).tril(n_keys - n_queries)
-        return causal.expand(n_batch, 1, -1, -1).clone()
-    if attention_mask.dtype != torch.bool:
-        raise TypeError(f"expected a boolean attention mask (True = may be read), got {attention_mask.dtype}")
-    return attention_mask.expand(n_batch, 1, n_queries, n_keys).clone()
+def part(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float, mask: Mask | None = None, causal: bool = False
+) -> Part:
+    """Attention over these keys alone.
 
+    query (B, heads, Q, D); key, value (B, key heads, K, D) with K > 0. causal: Q = K, and no query reads a later key.
+    """
+    bias = None if mask is None else mask.bias
+    kernel = FUSED.get(query.device.type, _by_products)
+    output, total = kernel(query, key, value, scaling=scaling, bias=bias, causal=causal)
+    if mask is not None and mask.empty is not None:  # what kernels make of no keys differs
+        output = output.masked_fill(mask.empty[:, None], 0.0)
+        total = total.masked_fill(mask.empty, float("-inf"))
+    return output, total
+
+
+def merge(one: Part, other: Part) -> Part:
+    """Attention over the keys of both, in float32; without any key the output is 0."""
+    (a, s), (b, t) = one, other
+    share = torch.nan_to_num(t - s, nan=0.0, posinf=float("inf"), neginf=float("-inf")).sigmoid()[..., None]
+    return a + (b - a).float() * share, torch.logaddexp(s, t)
+
+
+def _fused_on_cpu(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float, bias: Tensor | None, causal: bool
+) -> Part:
+    """The kernel behind SDPA, asked directly, because SDPA keeps the log-sum-exp to itself."""
+    bias = None if bias is None else bias[None, None]
+    output, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, causal, attn_mask=bias, scale=scaling
+    )
+    return output, total.float()
+
+
+def _by_products(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float, bias: Tensor | None, causal: bool
+) -> Part:
+    """`part` as two matrix products, some queries at a time, for devices without a kernel in `FUSED`."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    if causal:
+        bias = query.new_full((query.shape[2], key.shape[2]), float("-inf")).triu(1)
+    step = max(1, SCORES // (4 * query.shape[0] * query.shape[1] * key.shape[2]))
+    outputs, totals = [], []
+    for start in range(0, query.shape[2], step):
+        some = slice(start, start + step)
+        scores = (query[:, :, some] @ key.transpose(-1, -2)).float() * scaling  # (B, heads, q, K)
+        if bias is not None:
+            scores = scores + bias[some]
+        total = scores.logsumexp(dim=-1)
+        outputs.append((scores - total[..., None]).exp().to(value.dtype) @ value)
+        totals.append(total)
+    return torch.cat(outputs, dim=2), torch.cat(totals, dim=2)
+
+
+FUSED = {"cpu": _fused_on_cpu}  # by type of device
 
 AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from avsink.run import Block, Unmeasured, clean_run
+from avsink.interventions import Block
+from avsink.run import Unmeasured, clean_run
 
 __all__ = ["FIGURE_3", "FIGURE_4", "FIGURE_9", "FIGURE_10", "PATHWAYS", "Pathway", "sweep", "window"]
 

@@ -27,7 +27,8 @@ __all__ = [
 PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "transformers", "torchvision", "av", "numpy")  # decoding, preprocessing, arithmetic
 # Everything on the way of a sample to the answer's distribution; an instrument adds its own file.
-COMMON_SOURCES = ("attention.py", "layout.py", "run.py", "data/sample.py", "data/media.py", "models/*.py")
+ENGINE = ("attention.py", "interventions.py", "reading.py", "replay.py", "run.py", "schedule.py", "states.py")
+COMMON_SOURCES = (*ENGINE, "layout.py", "data/sample.py", "data/media.py", "models/*.py")
 PROBES = 64  # values read from each weight tensor
 NOT_PROCESSING = ("source", "known_from", "taught", "window", "sink_dims", "sink_tau", "dtype")  # of a card's facts
 

@@ -1,65 +1,64 @@
-"""A clean run of one prompt, and its replays under interventions (Flow section 4.1).
+"""A clean run of one prompt, and its replays under interventions (Flow section 4.1; Hubs section 3.2).
 
-1. `clean_run` encodes the media once: the model's own forward pass goes as far as the text decoder, whose inputs
-   (embeddings with video and audio in place, positions) are caught there;
-2. the decoder and its head then give the distribution of the next token at the last position;
-3. `Run.replay` does step 2 again for many *plans*. A plan is one intervention, or several applied together; plans are
-   stacked along the batch dimension, and every one is a full forward pass of the decoder.
-
-Step 3 is the plain way, and the measure that every faster one is held against.
+1. `clean_run` runs the prompt once, as it is, and keeps what every layer left (`avsink.states`);
+2. `Run.replay` gives the distribution of the next token under each of many *plans*, exactly, without running what a
+   plan cannot change (`avsink.replay`). A plan is one intervention or several together (`avsink.interventions`).
 
     run = clean_run(model, inputs)
     run.letter_probabilities["A"]
-    run.replay([Block(video, question, layers=range(3, 10)), (Block(...), Block(...))])     # (2, vocabulary)
+    run.replay([Block(video, question, layers=range(3, 10)), (Block(...), Discard(...))])     # (2, vocabulary)
+
+An empty plan, and one that changes nothing, is the clean run itself, to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import psutil
 import torch
 from torch import Tensor
 
-from avsink import attention
 from avsink.data.sample import SampleError
+from avsink.interventions import Discard, Intervention, Plan, as_plan
+from avsink.replay import replay
+from avsink.schedule import Schedule
+from avsink.states import Listener, States, logits, record
 
-__all__ = ["Block", "Plan", "Run", "Unmeasured", "clean_run"]
+__all__ = ["Cost", "Run", "Unmeasured", "clean_run"]
 
-TOKENS_PER_PASS = 2**14  # how many positions, over all plans, go through the decoder at once: 100 short prompts, or 1
+SHARE = 4  # replays may take one part in so many of the memory that is free
 
 
 class Unmeasured(SampleError):
     """A sound sample that is outside of what is measured, now and always: answered wrongly, say."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """Attention knockout: queries at `target` cannot read keys at `source`, in `layers`.
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Work in layer-rows, a row being one token at one layer: what replays compute, and what full passes would."""
 
-    source, target: positions; LongTensors of any length. layers: zero-based.
-    """
+    rows: int
+    full: int
 
-    source: Tensor
-    target: Tensor
-    layers: Iterable[int]
-
-
-Plan = Block | Sequence[Block]
+    @property
+    def limit(self) -> float:
+        """How many times faster replays can be than full passes, if every row costs the same."""
+        return self.full / self.rows if self.rows else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What a clean run leaves behind.
 
-    decoder_inputs: keyword arguments of the decoder, for a batch of one.
-    logits: of the next token, float32 (vocabulary,).
+    states: of every layer. logits: of the next token, float32 (vocabulary,).
     """
 
     model: object
     inputs: object
-    decoder_inputs: Mapping[str, object]
+    states: States
     logits: Tensor
 
     @cached_property
@@ -81,79 +80,76 @@ class Run:
         """The probability of one letter in `probabilities` (…, vocabulary): its most probable spelling's."""
         return probabilities[..., list(self.inputs.letters[letter])].amax(dim=-1)
 
-    def replay(self, plans: Sequence[Plan], *, max_batch: int | None = None) -> Tensor:
-        """Distributions of the next token under each of `plans`, (plans, vocabulary), on the model's device.
+    def replay(self, plans: Sequence[Plan], *, max_bytes: int | None = None, progress: bool = True) -> Tensor:
+        """Distributions of the next token under each of `plans`, float32 (plans, vocabulary), on the model's device.
 
-        max_batch: how many plans to run at once; by default as many as fit `TOKENS_PER_PASS`.
+        max_bytes: memory that may be used beyond the run's own; by default a quarter of what is free. Less memory means
+            more passes, and never a failure or other numbers, rounding apart; the least is what one plan needs.
+        progress: show a bar, counting layer-rows, if it takes more than a few seconds.
+        Raises ValueError or TypeError, naming the field, for a plan that does not fit this run.
         """
-        plans = [(plan,) if isinstance(plan, Block) else tuple(plan) for plan in plans]
-        size = max_batch or max(1, TOKENS_PER_PASS // self.inputs.layout.n)
-        passes = [_logits(self.model, self.decoder_inputs, plans[i : i + size]) for i in range(0, len(plans), size)]
-        return torch.cat([self.logits.new_empty(0, len(self.logits)), *passes]).softmax(dim=-1)
+        last = torch.tensor([self.states.n - 1])
+        return self.replay_logits(plans, last, max_bytes=max_bytes, progress=progress)[:, 0].softmax(dim=-1)
+
+    @torch.inference_mode()
+    def replay_logits(
+        self, plans: Sequence[Plan], positions: Iterable[int], *, max_bytes: int | None = None, progress: bool = True
+    ) -> Tensor:
+        """Next-token logits at `positions` under each plan, float32 (plans, positions, vocabulary)."""
+        plans = self._checked(plans)
+        wanted, order = self._wanted(positions, plans)
+        if max_bytes is None:
+            max_bytes = _free(self.model.device) // SHARE
+        rows = replay(self.model, self.states, plans, wanted=wanted, max_bytes=max_bytes, progress=progress)
+        changed = (rows != self.states.output[wanted]).flatten(1).any(dim=1)  # (plans,)
+        clean = self._clean_logits(wanted)
+        found = clean.repeat(len(plans), 1, 1)
+        if changed.any():
+            found[changed] = logits(self.model, self.model.decoder.norm(rows[changed]))
+        return found[:, order]
+
+    def cost(self, plans: Sequence[Plan]) -> Cost:
+        """The work that these plans need, in one replay for the next token's distribution."""
+        plans = self._checked(plans)
+        states, last = self.states, torch.tensor([self.states.n - 1])
+        rows = Schedule(plans, n=states.n, n_layers=states.n_layers, wanted=last).rows
+        return Cost(rows=rows, full=len(plans) * states.n * states.n_layers)
+
+    def _checked(self, plans: Sequence[Plan]) -> list[tuple[Intervention, ...]]:
+        plans = [as_plan(plan) for plan in plans]
+        for intervention in {id(one): one for plan in plans for one in plan}.values():
+            intervention.check(self.states)
+        return plans
+
+    def _wanted(self, positions: Iterable[int], plans: list[tuple[Intervention, ...]]) -> tuple[Tensor, Tensor]:
+        """Sorted positions, and where each one asked for stands among them."""
+        asked = torch.as_tensor([int(p) for p in positions], dtype=torch.long)
+        if not len(asked) or int(asked.min()) < 0 or int(asked.max()) >= self.states.n:
+            raise ValueError(f"positions: {asked.tolist()} must be some of the prompt's, 0 to {self.states.n - 1}")
+        wanted, order = asked.unique(return_inverse=True)
+        for one in {id(one): one for plan in plans for one in plan if isinstance(one, Discard)}.values():
+            if one.after_layer + 1 < self.states.n_layers and torch.isin(wanted, one.positions).any():
+                raise ValueError("Discard.positions: they hold a position whose logits are asked for")
+        return wanted, order
+
+    def _clean_logits(self, wanted: Tensor) -> Tensor:
+        if wanted.tolist() == [self.states.n - 1]:
+            return self.logits[None]
+        return logits(self.model, self.model.decoder.norm(self.states.output[wanted]))
 
 
-@torch.inference_mode()
-def clean_run(model, inputs) -> Run:
-    """Run the prompt as it is. `model` and `inputs` are `avsink.load(...)` and `model.prepare(sample)`."""
+def clean_run(model, inputs, *, observers: Sequence[Listener] = ()) -> Run:
+    """Run the prompt as it is. `model` and `inputs` are `avsink.load(...)` and `model.prepare(sample)`.
+
+    observers: of `avsink.observe`, to measure in the same pass.
+    """
     inputs = inputs.to(model.device)
-    decoder_inputs = _decoder_inputs(model, inputs)
-    [logits] = _logits(model, decoder_inputs, [()])
-    return Run(model=model, inputs=inputs, decoder_inputs=decoder_inputs, logits=logits)
+    states, output = record(model, inputs, observers)
+    return Run(model=model, inputs=inputs, states=states, logits=logits(model, output[-1:])[0])
 
 
-class _Caught(Exception):
-    """Ends a forward pass at the door of the decoder."""
-
-
-def _decoder_inputs(model, inputs) -> dict[str, object]:
-    """What the model's own forward pass hands to its text decoder: media encoded, positions explicit."""
-    caught = {}
-
-    def catch(module, args, kwargs):
-        assert not args, "the decoder is called with keyword arguments alone"
-        caught.update(kwargs, past_key_values=None, use_cache=False)
-        raise _Caught
-
-    hook = model.decoder.register_forward_pre_hook(catch, with_kwargs=True, prepend=True)
-    try:
-        model.forward(inputs)
-    except _Caught:
-        return caught
-    finally:
-        hook.remove()
-    raise RuntimeError(f"{type(model.hf).__name__} never called its text decoder {type(model.decoder).__name__}")
-
-
-@torch.inference_mode()
-def _logits(model, decoder_inputs: Mapping[str, object], plans: Sequence[Sequence[Block]]) -> Tensor:
-    """Next-token logits of one forward pass with one plan a batch element, float32 (plans, vocabulary)."""
-    edges = _edges(plans, device=model.device)
-    if edges and model.decoder.config._attn_implementation != attention.NAME:
-        raise RuntimeError(
-            f"the decoder's attention is {model.decoder.config._attn_implementation!r}, which would ignore the "
-            f'intervention; load the model with avsink.load(..., attention="{attention.NAME}")'
-        )
-    with attention.blocked(edges):
-        states = model.decoder(**_repeated(decoder_inputs, times=len(plans))).last_hidden_state  # (plans, N, width)
-    return model.hf.get_output_embeddings()(states[:, -1:])[:, 0].float()
-
-
-def _edges(plans: Sequence[Sequence[Block]], *, device: torch.device) -> dict[int, list[attention.Edges]]:
-    """Layer by layer, the edges that each batch element loses."""
-    edges: dict[int, list[attention.Edges]] = {}
-    for element, plan in enumerate(plans):
-        for block in plan:
-            lost = attention.Edges(element, block.source.to(device), block.target.to(device))
-            for layer in block.layers:
-                edges.setdefault(layer, []).append(lost)
-    return edges
-
-
-def _repeated(decoder_inputs: Mapping[str, object], *, times: int) -> dict[str, object]:
-    """The decoder's inputs for a batch of `times` equal prompts."""
-    repeated = dict(decoder_inputs)
-    for name, value in decoder_inputs.items():
-        if isinstance(value, Tensor):
-            axis = value.ndim - 2 if name == "position_ids" else 0  # (B, N) or (3, B, N); all else starts with B
-            repeated[name] = value.expand(*(times if i == axis else -1 for i in range(value.ndim)))
-    return repeated
+def _free(device: torch.device) -> int:
+    """Bytes that could be had now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

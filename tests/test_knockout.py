@@ -8,8 +8,9 @@ import torch
 from tiny import TinyModel, prompt
 
 from avsink.data.sample import Media, Sample
+from avsink.interventions import Block
 from avsink.knockout import FIGURE_3, FIGURE_4, FIGURE_9, FIGURE_10, PATHWAYS, sweep, window
-from avsink.run import Block, Unmeasured, clean_run
+from avsink.run import Unmeasured, clean_run
 
 
 @pytest.fixture(scope="module")

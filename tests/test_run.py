@@ -1,12 +1,15 @@
 """Clean runs and replays, held against transformers' own eager attention with additive 4-D masks."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny import TinyModel, prompt
 
-from avsink.run import Block, clean_run
+from avsink.interventions import Block
+from avsink.run import clean_run
+from avsink.states import Listener, decoder_inputs
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,9 @@ def test_the_clean_run_is_the_models_own_forward(model, inputs, run):
 def test_an_empty_plan_changes_no_bit(model, inputs, run):
     sdpa = copy.deepcopy(model)
     sdpa.hf.set_attn_implementation({"text_config": "sdpa"})
-    assert torch.equal(clean_run(sdpa, inputs).logits, run.logits)
+    with torch.inference_mode():
+        states = sdpa.decoder(**decoder_inputs(sdpa, inputs)).last_hidden_state
+        assert torch.equal(sdpa.hf.lm_head(states[:, -1:])[0, 0], run.logits)
     assert torch.equal(run.replay([()])[0], run.probabilities)
     nothing = Block(inputs.layout.video, inputs.layout.question, layers=())
     assert torch.equal(run.replay([nothing])[0], run.probabilities)
@@ -79,13 +84,6 @@ def test_replays_equal_the_oracle(model, inputs, run):
                 assert (weights[layer][:, block.target][:, :, block.source] == 0).all()
         if blocks:
             assert (row - run.probabilities).abs().max() > 1e-4, "the knockout moved nothing"
-
-
-def test_the_batch_size_does_not_matter(inputs, run):
-    layout = inputs.layout
-    plans = [Block(layout.video, layout.question, layers=[layer]) for layer in range(4)]
-    torch.testing.assert_close(run.replay(plans, max_batch=1), run.replay(plans, max_batch=3), atol=1e-6, rtol=0)
-    assert run.replay([]).shape == (0, len(run.probabilities))
 
 
 def test_blocking_all_edges_out_of_the_media_removes_them(model, inputs):
@@ -114,7 +112,7 @@ def test_letters_are_read_from_the_whole_vocabulary(run):
 def test_a_letter_counts_in_its_more_probable_spelling(run):
     spaced = copy.copy(run.inputs)
     spaced.letters = {"A": (0, 1, 2)}
-    read = type(run)(model=run.model, inputs=spaced, decoder_inputs={}, logits=run.logits).letter_probabilities
+    read = replace(run, inputs=spaced).letter_probabilities
     assert read["A"] == pytest.approx(float(run.probabilities[:3].max()))
 
 
@@ -124,7 +122,50 @@ def test_a_decoder_that_would_ignore_the_plan_is_an_error(inputs):
         clean_run(sdpa, inputs).replay([Block(inputs.layout.video, inputs.layout.last, layers=[0])])
 
 
+def test_padded_and_batched_prompts_are_refused(model):
+    for name, wrong in [("padded", lambda n: torch.tensor([[0, *[1] * (n - 1)]])), ("batch", None)]:
+        inputs = prompt(model)
+        if wrong:
+            inputs.tensors["attention_mask"] = wrong(inputs.layout.n)
+        else:
+            text = {"input_ids": inputs.tensors["input_ids"][:, :3]}
+            inputs.tensors = {key: value.repeat(2, 1) for key, value in text.items()}
+        with pytest.raises(ValueError, match=name):
+            clean_run(model, inputs)
+
+
+def test_a_mask_that_is_more_than_causal_is_refused(model, inputs):
+    def pack(module, args, kwargs):
+        mask = torch.ones(inputs.layout.n, inputs.layout.n, dtype=torch.bool).tril()
+        return args, kwargs | {"attention_mask": mask[None, None]}
+
+    hook = model.decoder.layers[1].register_forward_pre_hook(pack, with_kwargs=True)
+    try:
+        with pytest.raises(ValueError, match="more than causal"):
+            clean_run(model, inputs)
+    finally:
+        hook.remove()
+
+
+def test_a_decoder_that_works_between_its_layers_is_refused(model, inputs):
+    """Whatever happens there would be missing from replays."""
+    hook = model.decoder.layers[1].register_forward_pre_hook(lambda module, args: (args[0] * 2, *args[1:]))
+    try:
+        with pytest.raises(RuntimeError, match="between layers 0 and 1"):
+            clean_run(model, inputs)
+    finally:
+        hook.remove()
+
+
 def test_no_hook_is_left_behind(model, inputs):
-    before = len(model.decoder._forward_pre_hooks)
+    modules = [model.decoder, *model.decoder.layers]
     clean_run(model, inputs)
-    assert len(model.decoder._forward_pre_hooks) == before
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
+    with pytest.raises(ZeroDivisionError):
+        clean_run(model, inputs, observers=[Fails()])
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
+
+
+class Fails(Listener):
+    def leave(self, layer, states):
+        raise ZeroDivisionError
