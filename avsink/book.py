@@ -60,6 +60,7 @@ class Run:
 RUNS = (
     Run(notebook="toyworld", model="tiny-omni"),
     Run(notebook="flow2_pathways", model="tiny-omni"),
+    Run(notebook="engine", model="tiny-omni"),
 )
 
 

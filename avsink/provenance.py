@@ -27,7 +27,9 @@ __all__ = [
 PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "transformers", "torchvision", "av", "numpy")  # decoding, preprocessing, arithmetic
 # Everything on the way of a sample to the answer's distribution; an instrument adds its own file.
-ENGINE = ("attention.py", "interventions.py", "reading.py", "replay.py", "run.py", "schedule.py", "states.py")
+ENGINE = tuple(
+    f"{name}.py" for name in "attending attention interventions patches reading replay run schedule states".split()
+)
 COMMON_SOURCES = (*ENGINE, "layout.py", "data/sample.py", "data/media.py", "models/*.py")
 PROBES = 64  # values read from each weight tensor
 NOT_PROCESSING = ("source", "known_from", "taught", "window", "sink_dims", "sink_tau", "dtype")  # of a card's facts

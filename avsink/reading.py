@@ -5,7 +5,7 @@ With `start`, the first position at which anything of a step differs from the cl
 1. *below* it lie clean keys, the same for every plan, and all of them before every query: no mask is needed. Queries
    that may read the same ones are attended together, whichever plan they belong to;
 2. *amid*, from there to the last query, lie the step's own keys, lent and given ones, and clean ones in between; each
-   query reads those before it;
+   query reads those before it, in patches (`avsink.patches`);
 3. keys with changed scores are parts by themselves;
 4. the parts are merged by their log-sum-exps (`avsink.attention`).
 """
@@ -19,6 +19,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from avsink.patches import Patch, patches
 from avsink.schedule import Step
 
 __all__ = ["Below", "Reading", "Rescored"]
@@ -28,11 +29,19 @@ FEW = 4  # if clean keys at the beginning are fewer than one in so many queries,
 
 @dataclass(frozen=True, eq=False)
 class Below:
-    """Queries that may read the same clean keys. queries: indices into the step's rows. key: equal for equal `keys`."""
+    """Queries that may read the same clean keys.
+
+    queries: indices into the step's rows. readable: bool (start,). key: equal for equal `readable`.
+    """
 
     queries: Tensor
-    keys: Tensor | slice
+    readable: Tensor
     key: bytes
+
+    @cached_property
+    def keys(self) -> Tensor | slice:
+        """Positions of the keys."""
+        return slice(0, len(self.readable)) if self.readable.all() else self.readable.nonzero()[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +59,7 @@ class Rescored:
 
 
 class Reading:
-    """The parts of one step. R rows are computed.
+    """The parts of one step. R rows are computed, `size` for short.
 
     amid: positions of the keys from `start` on, (A,). own, lent: where the step's rows and the lent ones stand in it.
     given: likewise for those of other runs: (indices into amid, positions, their states).
@@ -58,7 +67,7 @@ class Reading:
     """
 
     def __init__(self, step: Step, *, n: int):
-        self.rows = step.rows
+        self.rows, self.size = step.rows, step.size
         alive = torch.ones(n, dtype=torch.bool)
         alive[step.gone] = False
         firsts = [step.rows, step.lent, *(positions for positions, _ in step.given)]
@@ -77,38 +86,20 @@ class Reading:
         self.below = self._below(alive[: self.start])
         self.rescored = tuple(self._rescored())
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Every key amid is one of the step's own."""
         return len(self.own) == len(self.amid)
 
     @cached_property
-    def unmasked(self) -> bool:
-        """Every query may read every key amid."""
-        return bool(self.rows[0] >= self.amid[-1]) and not self._cut_amid
-
-    @cached_property
-    def causal(self) -> bool:
-        """Queries may read what lies before them, without exception, and they are most of what lies amid.
-
-        The few that are missing are then filled in, because a fused causal kernel does half of the work of a mask.
-        """
-        return not self._cut_amid and 2 * len(self.rows) >= len(self.amid)
-
-    def readable(self) -> Tensor:
-        """Which key amid may be read in the ordinary way, bool (R, A)."""
-        readable = self.amid[None, :] <= self.rows[:, None]
-        for queries, source, _ in self._edges:
-            readable[queries[:, None], self._in_amid(source)] = False
-        return readable
+    def patches(self) -> tuple[tuple[Patch, ...], ...]:
+        """The keys amid that are read in the ordinary way."""
+        edges = [(queries, keys) for queries, source, _ in self._edges if len(keys := self._in_amid(source))]
+        return patches(self.rows, self.amid, edges)
 
     def _in_amid(self, positions: Tensor) -> Tensor:
         positions = positions[(positions >= self.start) & (positions <= self.rows[-1])]
         return torch.searchsorted(self.amid, positions)
-
-    @cached_property
-    def _cut_amid(self) -> bool:
-        return any(len(self._in_amid(source)) for _, source, _ in self._edges)
 
     def _below(self, alive: Tensor) -> tuple[Below, ...]:
         """alive: bool (start,)."""
@@ -129,8 +120,7 @@ class Reading:
                 if flag:
                     keys[source] = False
             if keys.any():
-                found = slice(0, self.start) if keys.all() else keys.nonzero()[:, 0]
-                parts.append(Below((of_row == kind).nonzero()[:, 0], found, keys.numpy().tobytes()))
+                parts.append(Below((of_row == kind).nonzero()[:, 0], keys, keys.numpy().tobytes()))
         return tuple(parts)
 
     def _rescored(self):

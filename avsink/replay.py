@@ -1,10 +1,10 @@
-"""Replays: the exact outcome of many plans for a fraction of a forward pass each (DESIGN of the engine: methods page).
+"""Replays: the exact outcome of many plans for a fraction of a forward pass each .
 
 1. `Schedule` says which rows must be computed at which layer, and which plans share them;
 2. layer by layer, the rows of all plans stand side by side as one long sequence, and the model's own layer runs on it.
    Norms, projections and MLPs (experts, too) work row by row, so they cannot tell;
-3. only attention must know whose row is whose. `_Read` puts it together from the clean run's keys, read in place and
-   once for all plans, and each step's own;
+3. only attention must know whose row is whose. `avsink.attending` puts it together from the clean run's keys, read in
+   place and once for all plans, and each step's own;
 4. the rows asked for leave the last layer; all others are the clean run's.
 
 Memory: states of all steps between two layers, and one layer's work, are kept within `max_bytes` by doing fewer plans,
@@ -13,7 +13,6 @@ and fewer steps, at a time. One step by itself is never split, so a pass like a 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,8 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from avsink import attention
+from avsink.attending import Masks, Read
 from avsink.interventions import Intervention
-from avsink.reading import Reading, Rescored
+from avsink.reading import Reading
 from avsink.schedule import Node, Schedule, Step
 from avsink.states import States
 
@@ -78,7 +78,7 @@ class _Pass:
 
     def __init__(self, model, states: States, schedule: Schedule, *, max_bytes: int):
         self.layers, self.states, self.schedule = model.decoder.layers, states, schedule
-        self.masks = _Masks(max_bytes // 4)
+        self.masks = Masks(max_bytes // 4)
         self.readings: dict[Step, Reading] = {}
         config = model.decoder.config
         width = max(config.intermediate_size, getattr(config, "moe_intermediate_size", 0))
@@ -94,18 +94,18 @@ class _Pass:
             before, left = left, {}
             for batch in self._batches(nodes):
                 outputs = self._outputs(layer, batch, before)
-                left.update(zip(batch, outputs.split([len(node.step.rows) for node in batch]), strict=True))
+                left.update(zip(batch, outputs.split([node.step.size for node in batch]), strict=True))
                 bar.update(len(outputs))
         return left
 
     def _batches(self, nodes: list[Node]) -> Iterator[list[Node]]:
         batch, rows = [], 0
         for node in nodes:
-            if batch and rows + len(node.step.rows) > self.most_rows:
+            if batch and rows + node.step.size > self.most_rows:
                 yield batch
                 batch, rows = [], 0
             batch.append(node)
-            rows += len(node.step.rows)
+            rows += node.step.size
         if batch:
             yield batch
 
@@ -115,7 +115,7 @@ class _Pass:
             if node.step not in self.readings:
                 self.readings[node.step] = Reading(node.step, n=self.states.n)
         readings = [self.readings[node.step] for node in batch]
-        read = _Read(self.states, layer, readings, self.masks, lent=self._lent(layer, batch, before))
+        read = Read(self.states, layer, readings, self.masks, lent=self._lent(layer, batch, before))
         inputs = torch.cat([self._inputs(layer, node, before) for node in batch])
         positions = torch.cat([node.step.rows for node in batch])
         outputs = self._through(layer, inputs, positions, read)[0]
@@ -137,7 +137,7 @@ class _Pass:
 
     def _lent(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> tuple[Tensor, Tensor] | None:
         """Keys and values of rows that end here, one node behind the other, each (key heads, rows, D)."""
-        lenders = [node for node in batch if len(node.step.lent)]
+        lenders = [node for node in batch if node.step.lent.numel()]
         if not lenders:
             return None
         at = [torch.searchsorted(node.parent.step.rows, node.step.lent) for node in lenders]
@@ -165,137 +165,7 @@ def _stop(module, query, key, value, mask, **kwargs):
     raise _KeysAndValues(key, value)
 
 
-class _Read:
-    """The attention of many steps at one layer, their queries side by side, in the parts of `avsink.reading`."""
-
-    def __init__(self, states: States, layer: int, readings: Sequence[Reading], masks: _Masks, *, lent):
-        self.states, self.layer, self.readings, self.masks, self.lent = states, layer, readings, masks, lent
-        self.clean = states.keys[layer], states.values[layer]  # each (key heads, N, D)
-
-    def __call__(self, module, query, key, value, mask, *, scaling, **kwargs) -> Tensor:
-        """query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
-        self.scaling = scaling
-        read = self._below(query)
-        amid = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
-        start = lender = 0
-        for reading, times in _runs(self.readings):
-            stop, lending = start + times * len(reading.rows), lender + times * len(reading.lent)
-            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, rows, D)
-            lent = reading.lent.numel() and tuple(_by_step(x[:, lender:lending], times) for x in self.lent)
-            keys = self._amid(reading, own, lent)
-            queries = _by_step(query[0, :, start:stop], times)
-            found = self._attend(reading, queries, keys)
-            for changed in reading.rescored:
-                self._rescore(changed, queries, keys, found)
-            for into, rows in zip(amid, found, strict=True):
-                into[0, :, start:stop] = rows.transpose(0, 1).flatten(1, 2)
-            start, lender = stop, lending
-        output, _ = amid if read is None else attention.merge(amid, read)
-        return output.to(query.dtype).transpose(1, 2).contiguous()
-
-    def _below(self, query: Tensor) -> attention.Part | None:
-        """Every query and the clean keys that it may read before its step's start."""
-        queries: dict[bytes, list[Tensor]] = {}
-        keys = {}
-        start = 0
-        for reading in self.readings:
-            for below in reading.below:
-                queries.setdefault(below.key, []).append(below.queries + start)
-                keys[below.key] = below.keys
-            start += len(reading.rows)
-        if not queries:
-            return None
-        output, total = None, None
-        for kind, found in queries.items():
-            rows = torch.cat(found)
-            key, value = (clean[None, :, keys[kind]] for clean in self.clean)
-            if len(rows) == query.shape[2]:
-                return attention.part(query, key, value, scaling=self.scaling)
-            if output is None:
-                output = torch.zeros_like(query)
-                total = query.new_full(query.shape[:-1], float("-inf"), dtype=torch.float32)
-            output[:, :, rows], total[:, :, rows] = attention.part(query[:, :, rows], key, value, scaling=self.scaling)
-        return output, total
-
-    def _amid(self, reading: Reading, own: tuple[Tensor, Tensor], lent) -> tuple[Tensor, Tensor]:
-        """Keys and values amid, each (times, key heads, A, D)."""
-        if reading.whole:
-            return own
-        found = []
-        for index, clean in enumerate(self.clean):
-            keys = clean[:, reading.amid].repeat(len(own[index]), 1, 1, 1)
-            for at, positions, states in reading.given:
-                other = (states.keys, states.values)[index][self.layer][:, positions]
-                keys[:, :, at] = other.to(keys.device)
-            if len(reading.lent):
-                keys[:, :, reading.lent] = lent[index]
-            keys[:, :, reading.own] = own[index]
-            found.append(keys)
-        return tuple(found)
-
-    def _attend(self, reading: Reading, queries: Tensor, keys: tuple[Tensor, Tensor]) -> attention.Part:
-        """queries (times, heads, rows, D)."""
-        if reading.unmasked:
-            return attention.part(queries, *keys, scaling=self.scaling)
-        if not reading.causal:
-            mask = self.masks.of(reading, like=queries)
-            return attention.part(queries, *keys, scaling=self.scaling, mask=mask)
-        if reading.whole:
-            return attention.part(queries, *keys, scaling=self.scaling, causal=True)
-        filled = queries.new_zeros(*queries.shape[:2], len(reading.amid), queries.shape[-1])
-        filled[:, :, reading.own] = queries
-        output, total = attention.part(filled, *keys, scaling=self.scaling, causal=True)
-        return output[:, :, reading.own], total[:, :, reading.own]
-
-    def _rescore(self, changed: Rescored, queries: Tensor, keys: tuple[Tensor, Tensor], found: attention.Part) -> None:
-        """Merge keys with changed scores into what has been found without them."""
-        if changed.below:
-            keys = tuple(clean[None] for clean in self.clean)
-        groups = queries.shape[1] // keys[0].shape[1]
-        key, value = (x[:, :, changed.keys].repeat_interleave(groups, dim=1).float() for x in keys)
-        scores = queries[:, :, changed.queries].float() @ key.transpose(-1, -2) * self.scaling  # (times, heads, q, K)
-        scores = changed.score(scores).masked_fill(~changed.readable.to(scores.device), float("-inf"))
-        total = scores.logsumexp(dim=-1)
-        output = (scores - total[..., None]).exp().nan_to_num(0.0) @ value
-        at = changed.queries
-        merged = attention.merge((found[0][:, :, at], found[1][:, :, at]), (output, total))
-        found[0][:, :, at], found[1][:, :, at] = merged[0].to(found[0].dtype), merged[1]
-
-
-def _runs(readings: Sequence[Reading]) -> Iterator[tuple[Reading, int]]:
-    """Equal readings side by side, and how many of them."""
-    at = 0
-    while at < len(readings):
-        times = 1
-        while at + times < len(readings) and readings[at + times] is readings[at]:
-            times += 1
-        yield readings[at], times
-        at += times
-
-
-def _by_step(side_by_side: Tensor, times: int) -> Tensor:
-    """(heads, times x rows, D) -> (times, heads, rows, D), without copying."""
-    return side_by_side.unflatten(1, (times, -1)).transpose(0, 1)
-
-
 def _copy(rows: Tensor, positions: Tensor, *, into: Tensor, at: Tensor) -> None:
     """Write rows (n, width) at `positions` into a table whose rows are the positions `at`; the others do not fit."""
     fits = torch.isin(positions, at)
     into[torch.searchsorted(at, positions[fits])] = rows[fits]
-
-
-class _Masks:
-    """Masks that have been made, the latest ones, up to a number of bytes."""
-
-    def __init__(self, most: int):
-        self.most, self.bytes, self.made = most, 0, OrderedDict()
-
-    def of(self, reading: Reading, *, like: Tensor) -> attention.Mask:
-        if reading not in self.made:
-            mask = attention.Mask.of(reading.readable().to(like.device), dtype=like.dtype)
-            self.made[reading] = mask
-            self.bytes += mask.bias.nbytes
-            while self.bytes > self.most and len(self.made) > 1:
-                self.bytes -= self.made.popitem(last=False)[1].bias.nbytes
-        self.made.move_to_end(reading)
-        return self.made[reading]

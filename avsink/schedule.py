@@ -41,6 +41,11 @@ class Step:
     edges: tuple[Edges, ...]
 
     @cached_property
+    def size(self) -> int:
+        """How many rows are computed."""
+        return len(self.rows)
+
+    @cached_property
     def enters_given(self) -> bool:
         """Whether a row that is computed enters with another run's state."""
         return any(bool(torch.isin(positions, self.rows).any()) for positions, _ in self.given)
@@ -85,12 +90,12 @@ class Schedule:
     @property
     def rows(self) -> int:
         """Layer-rows that are computed."""
-        return sum(len(node.step.rows) for nodes in self.layers for node in nodes)
+        return sum(node.step.size for nodes in self.layers for node in nodes)
 
     @property
     def held(self) -> int:
         """Rows that must be kept from one layer to the next, at the worst layer."""
-        return max(sum(len(node.step.rows) for node in nodes) for nodes in self.layers)
+        return max(sum(node.step.size for node in nodes) for nodes in self.layers)
 
     def _step(
         self, plans: list[tuple[Intervention, ...]], acting: tuple, parent: Node | None, layer: int

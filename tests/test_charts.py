@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from avsink import charts, knockout
+from avsink.charts import look
 
 WORDS = {"caption": "What is drawn.", "description": "What to see in it."}
 CURVES = pd.DataFrame(
@@ -28,11 +29,16 @@ DOTS = pd.DataFrame(
 )
 STEPS = pd.DataFrame({"step": [1, 2], "measure": ["loss", "loss"], "value": [2.0, 1.0]})
 SPANS = pd.DataFrame([{"track": "dog, heard", "label": "barks", "modality": "audio", "start": 0.5, "end": 1.5}])
+WORK = pd.DataFrame([{"pathway": "Video↛Last", "centre": 1, "layer": 2, "start": 3, "stop": 9, "tokens": 6}])
+STRIPES = pd.DataFrame([{"kind": "system", "start": 0, "stop": 3}, {"kind": "video", "start": 3, "stop": 9}])
+RATIOS = pd.DataFrame([{"label": "Video↛Last", "group": "1,000 tokens", "ratio": 150.0, "limit": 1500.0}])
 DRAWN = {
     "knockout_curves": (charts.knockout_curves, CURVES, {}),
     "dot_plot": (charts.dot_plot, DOTS, {"title": "accuracy", "unit": ".0%"}),
     "training_curves": (charts.training_curves, STEPS, {"title": "loss"}),
     "timeline": (charts.timeline, SPANS, {}),
+    "work_map": (charts.work_map, WORK, {"stripes": STRIPES, "n_layers": 4}),
+    "ratios": (charts.ratios, RATIOS, {"title": "times faster"}),
 }
 
 
@@ -110,19 +116,19 @@ def test_a_script_cannot_be_smuggled_in_by_the_data():
 @pytest.mark.parametrize("figure", ["FIGURE_3", "FIGURE_4", "FIGURE_9", "FIGURE_10"])
 def test_pathways_of_a_figure_differ_even_without_colour(figure):
     names = getattr(knockout, figure)
-    looks = [charts._stroke(name, at=at) for at, name in enumerate(names)]
+    looks = [look.stroke(name, at=at) for at, name in enumerate(names)]
     assert len({(tuple(dash), shape) for _, dash, shape in looks}) == len(names)
 
 
 def test_every_pathway_has_the_colour_of_its_source():
     sources = {name.partition("↛")[0] for name in knockout.PATHWAYS}
-    assert sources <= set(charts.SOURCE)
+    assert sources <= set(look.SOURCE)
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#121212"])
-@pytest.mark.parametrize("ink", charts.INK)
+@pytest.mark.parametrize("ink", look.INK)
 def test_inks_stand_out_on_light_and_dark_pages(ink, page):
-    light, dark = sorted((_luminance(charts.INK[ink]), _luminance(page)), reverse=True)
+    light, dark = sorted((_luminance(look.INK[ink]), _luminance(page)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 3, "WCAG 2.1 asks 3:1 of graphics"
 
 

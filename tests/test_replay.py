@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import TinyModel, prompt
 
-from avsink import attention, replay
+from avsink import attending, attention, replay
 from avsink import run as runs
 from avsink.interventions import Block, Discard, Restore, Reweight
 from avsink.reading import Reading
@@ -155,10 +155,12 @@ def one_layer(noise):
     )
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(48))
 def test_every_way_of_reading_gives_the_weights_of_one_softmax(seed, monkeypatch):
     """Random rows that are computed, lent, given and gone, with cut and rescored edges, several steps side by side."""
     monkeypatch.setattr("avsink.reading.FEW", [4, 10**9, 0.5][seed % 3])  # with and without clean keys apart
+    monkeypatch.setattr("avsink.patches.WORTH", [2**16, 0][seed % 2])  # with and without patches
+    monkeypatch.setattr("avsink.patches.KINDS", [4, 1][seed // 2 % 2])
     noise = torch.Generator().manual_seed(seed)
     clean, donor = one_layer(noise), one_layer(noise)
     steps = [_random_step(noise, donor) for _ in range(3)]
@@ -171,7 +173,7 @@ def test_every_way_of_reading_gives_the_weights_of_one_softmax(seed, monkeypatch
 
     own = torch.cat([torch.eye(N)[step.rows] for step in steps]).expand(1, KEY_HEADS, -1, -1)  # values of own rows
     lent_values = torch.cat([torch.eye(N)[step.lent] for step in steps]).expand(KEY_HEADS, -1, -1)
-    read = replay._Read(clean, 0, readings, replay._Masks(10**6), lent=(lent, lent_values))
+    read = attending.Read(clean, 0, readings, attending.Masks(10**6), lent=(lent, lent_values))
     found = read(None, query, key, own, None, scaling=N**-0.5)[0].transpose(0, 1)  # (heads, rows, N)
 
     start = lender = 0

@@ -30,8 +30,8 @@ def test_a_window_needs_rows_behind_its_first_target_and_layers_from_its_first()
     assert rows(Block([3], [30], [1]), wanted=[10, 33]) == [[], [30], *[[30, 31, 32, 33]] * 3, [33]]
 
 
-def test_restored_rows_are_not_computed(states=object()):
-    everything, last = range(L), [N - 1]
+def test_restored_rows_are_not_computed():
+    everything, last, states = range(L), [N - 1], object()
     behind = [i for i in range(11, N) if i not in (20, 30)]
     assert rows(Restore([10, 20, 30], everything, states)) == [behind] * (L - 1) + [last]
     held = rows(Restore([10, 20], [2, 3], states))  # their own outputs matter only behind layer 3

@@ -3,7 +3,8 @@
 1. find the card of the name, and its folder (`avsink.models.cards`, `avsink.models.checkpoint`);
 2. choose device and precision: on an accelerator the card's dtype, spread over all devices; otherwise float32 on CPU;
 3. let the family's adapter load model and processor;
-4. put the text decoder, and it alone, on the attention function that the instruments act through.
+4. put the text decoder, and it alone, on the attention function that the instruments act through;
+5. check that interventions do on this model what they say (`avsink.selfcheck`).
 
 A new family is one adapter file and one line in `ADAPTERS`.
 """
@@ -37,6 +38,7 @@ def load(
     attention: str = "avsink",
     max_frames: int | None = None,
     max_tokens_per_frame: int | None = None,
+    check: bool = True,
 ) -> Model:
     """A model by its name ("tiny-omni", "Qwen/Qwen2.5-Omni-7B", ...) or its folder.
 
@@ -44,6 +46,8 @@ def load(
     elsewhere. Both may be given as "auto", which is the same as None.
     attention: of the text decoder; interventions need the default.
     max_frames, max_tokens_per_frame: instead of the card's limits on a clip.
+    check: run the self-check, a dozen short passes. It raises `avsink.selfcheck.SelfCheckFailed`. With another
+        `attention` there is none, since no instrument would run.
     """
     chosen = card(name_or_path)
     if max_frames is not None:
@@ -68,7 +72,10 @@ def load(
     if attention == "avsink":
         import_module("avsink.attention")  # registers it; the instruments build on models, never the other way round
     hf.set_attn_implementation({"text_config": attention})
-    return Model(card=chosen, hf=hf, processor=processor, adapter=adapter)
+    model = Model(card=chosen, hf=hf, processor=processor, adapter=adapter)
+    if check and attention == "avsink":
+        import_module("avsink.selfcheck").check(model)
+    return model
 
 
 def _accelerated(device_map: str | dict | None) -> bool:

@@ -16,6 +16,7 @@ little, a narrow decoder hardly reads its inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,13 @@ from avsink.models.inputs import Inputs
 
 __all__ = ["FAMILIES", "SIZES", "BareModel", "bare_inputs", "bare_model"]
 
-FAMILIES = ("qwen2.5-omni", "qwen2.5-vl", "qwen3-omni-moe", "qwen2")
+DECODERS = {
+    "qwen2.5-omni": ("qwen2_5_omni", "Qwen2_5OmniThinkerTextModel"),
+    "qwen2.5-vl": ("qwen2_5_vl", "Qwen2_5_VLTextModel"),
+    "qwen3-omni-moe": ("qwen3_omni_moe", "Qwen3OmniMoeThinkerTextModel"),
+    "qwen2": ("qwen2", "Qwen2Model"),
+}
+FAMILIES = tuple(DECODERS)
 SIZES = {  # heads are 128 wide
     "qwen2.5-omni-3b": dict(layers=36, width=2048, heads=16, kv_heads=2, mlp=11008, vocabulary=151936),
     "qwen2.5-omni-7b": dict(layers=28, width=3584, heads=28, kv_heads=4, mlp=18944, vocabulary=152064),
@@ -127,7 +134,7 @@ def bare_model(
     """A decoder of one of `FAMILIES` with random weights. For a published size: `bare_model(family, **SIZES[name])`."""
     if family not in FAMILIES:
         raise ValueError(f"no family {family!r}; there are {', '.join(FAMILIES)}")
-    decoder_class, config_class = _classes(family)
+    decoder_class = _decoder_class(family)
     half = width // heads // 2  # pairs of rotated dimensions, shared out among time, height and width
     side = half * 20 // 64 if family == "qwen3-omni-moe" else half * 24 // 64
     facts = dict(
@@ -157,7 +164,7 @@ def bare_model(
     fork = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(fork), device:
         torch.manual_seed(seed)
-        decoder = decoder_class._from_config(config_class(**facts), dtype=dtype)
+        decoder = decoder_class._from_config(decoder_class.config_class(**facts), dtype=dtype)
         hf = WithHead(decoder).eval().requires_grad_(False)
         for name, parameter in hf.named_parameters():
             if name.endswith("bias"):  # zeros in an untrained decoder, but not in a trained one
@@ -165,23 +172,12 @@ def bare_model(
     return BareModel(hf, name=f"{family}, {layers} layers of width {width}")
 
 
-def _classes(family: str):
-    """The decoder's class and its configuration's."""
+def _decoder_class(family: str) -> type:
     from avsink.models.torchvision_shim import enable_torchvision
 
     enable_torchvision()
-    import transformers
-    from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
-    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as vl
-    from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as omni3
-
-    decoder = {
-        "qwen2.5-omni": omni.Qwen2_5OmniThinkerTextModel,
-        "qwen2.5-vl": vl.Qwen2_5_VLTextModel,
-        "qwen3-omni-moe": omni3.Qwen3OmniMoeThinkerTextModel,
-        "qwen2": transformers.Qwen2Model,
-    }[family]
-    return decoder, decoder.config_class
+    module, name = DECODERS[family]
+    return getattr(import_module(f"transformers.models.{module}.modeling_{module}"), name)
 
 
 def bare_inputs(

@@ -12,7 +12,7 @@ Anything wrong with a sample or its files is a `SampleError`, which a run record
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import ModuleType
@@ -92,7 +92,17 @@ class Model:
         pieces = self._prompt(sample)
         try:
             clips = [_muted(clip, mute) for clip in self._decode(sample.media)]
-            text = "".join(piece.text for piece in pieces)
+        except ValueError as error:
+            raise SampleError(sample.id, str(error)) from None
+        return self._assembled(sample, pieces, clips)
+
+    def assemble(self, sample: Sample, clips: Sequence[Clip]) -> Inputs:
+        """Steps 3 and 4, for media that are at hand: one clip for each of `sample.media`, whose files are not read."""
+        return self._assembled(sample, self._prompt(sample), clips)
+
+    def _assembled(self, sample: Sample, pieces: list[Piece], clips: Sequence[Clip]) -> Inputs:
+        text = "".join(piece.text for piece in pieces)
+        try:
             tensors = self.adapter.encode(
                 text, sample.media, clips, hf=self.hf, processor=self.processor, card=self.card
             )

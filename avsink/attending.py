@@ -1,0 +1,198 @@
+"""The attention of many steps at one layer, put together from parts that kernels compute without waste.
+
+The queries of all steps stand side by side, as one sequence. What each may read is said by its step's `Reading`:
+
+1. clean keys below: read where they lie, by all queries at once that may read the same ones;
+2. keys amid: the step's own, those that are lent or given, and clean ones between them, patch by patch;
+3. keys with changed scores, which are few, with all their scores at hand;
+4. the parts are merged. Equal steps side by side are one batch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from avsink import attention
+from avsink.patches import Patch
+from avsink.reading import Below, Reading, Rescored
+from avsink.states import States
+
+__all__ = ["Masks", "Read"]
+
+COPY = 16  # queries that are worth a copy of the keys that they may read
+
+
+class Read:
+    """The attention of many steps at one layer, their queries side by side, in the parts of `avsink.reading`."""
+
+    def __init__(self, states: States, layer: int, readings: Sequence[Reading], masks: Masks, *, lent):
+        self.states, self.layer, self.masks, self.lent = states, layer, masks, lent
+        self.runs = list(_runs(readings))
+        self.clean = states.keys[layer], states.values[layer]  # each (key heads, N, D)
+
+    def __call__(self, module, query, key, value, mask, *, scaling, **kwargs) -> Tensor:
+        """query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
+        self.scaling = scaling
+        read = self._below(query)
+        amid = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
+        start = lender = 0
+        for reading, times in self.runs:
+            stop, lending = start + times * reading.size, lender + times * reading.lent.numel()
+            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, rows, D)
+            lent = reading.lent.numel() and tuple(_by_step(x[:, lender:lending], times) for x in self.lent)
+            keys = self._amid(reading, own, lent)
+            queries = _by_step(query[0, :, start:stop], times)
+            found = self._attend(reading, queries, keys)
+            for changed in reading.rescored:
+                self._rescore(changed, queries, keys, found)
+            for into, rows in zip(amid, found, strict=True):
+                into[0, :, start:stop] = rows.transpose(0, 1).flatten(1, 2)
+            start, lender = stop, lending
+        output, _ = amid if read is None else attention.merge(amid, read)
+        return output.to(query.dtype).transpose(1, 2).contiguous()
+
+    def _below(self, query: Tensor) -> attention.Part | None:
+        """Every query and the clean keys that it may read before its step's start."""
+        kinds: dict[bytes, tuple[Below, list[Tensor]]] = {}
+        start = 0
+        for reading, times in self.runs:
+            starts = torch.arange(start, start + times * reading.size, reading.size)[:, None]
+            for below in reading.below:
+                kinds.setdefault(below.key, (below, []))[1].append((starts + below.queries).flatten())
+            start += times * reading.size
+        alike = [(below, torch.cat(queries)) for below, queries in kinds.values()]
+        few = [(below, queries) for below, queries in alike if len(queries) < COPY]
+        calls = [(queries, *self._keys(below.keys), None) for below, queries in alike if len(queries) >= COPY]
+        if few:
+            calls.append(self._few(few, like=query))
+        output, total = None, None
+        for queries, key, value, mask in calls:
+            if len(calls) == 1 and len(queries) == query.shape[2] and bool((queries.diff() == 1).all()):
+                return attention.part(query, key, value, scaling=self.scaling, mask=mask)
+            if output is None:
+                output, total = _nothing(query)
+            found = attention.part(query[:, :, queries], key, value, scaling=self.scaling, mask=mask)
+            output[:, :, queries], total[:, :, queries] = found
+        return None if output is None else (output, total)
+
+    def _keys(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
+        return tuple(clean[None, :, at] for clean in self.clean)
+
+    def _few(self, alike: list[tuple[Below, Tensor]], *, like: Tensor):
+        """For few queries, masking keys costs less than copying the others: all of them at once."""
+        upto = max(len(below.readable) for below, _ in alike)
+        readable = torch.zeros(sum(len(queries) for _, queries in alike), upto, dtype=torch.bool)
+        start = 0
+        for below, queries in alike:
+            readable[start : start + len(queries), : len(below.readable)] = below.readable
+            start += len(queries)
+        mask = attention.Mask.of(readable.to(like.device), dtype=like.dtype)
+        return torch.cat([queries for _, queries in alike]), *self._keys(slice(0, upto)), mask
+
+    def _amid(self, reading: Reading, own: tuple[Tensor, Tensor], lent) -> tuple[Tensor, Tensor]:
+        """Keys and values amid, each (times, key heads, A, D)."""
+        if reading.whole:
+            return own
+        found = []
+        for index, clean in enumerate(self.clean):
+            keys = clean[:, reading.amid].repeat(len(own[index]), 1, 1, 1)
+            for at, positions, states in reading.given:
+                other = (states.keys, states.values)[index][self.layer][:, positions]
+                keys[:, :, at] = other.to(keys.device)
+            if reading.lent.numel():
+                keys[:, :, reading.lent] = lent[index]
+            keys[:, :, reading.own] = own[index]
+            found.append(keys)
+        return tuple(found)
+
+    def _attend(self, reading: Reading, queries: Tensor, keys: tuple[Tensor, Tensor]) -> attention.Part:
+        """Every patch of the keys amid; queries (times, heads, rows, D)."""
+        found = None
+        for group in reading.patches:
+            if len(group) == 1 and group[0].queries.numel() == reading.size:
+                some = self._patch(group[0], queries, keys)
+            else:
+                some = (
+                    torch.zeros_like(queries),
+                    queries.new_full(queries.shape[:-1], float("-inf"), dtype=torch.float32),
+                )
+                for patch in group:
+                    at = patch.queries.flatten()
+                    some[0][:, :, at], some[1][:, :, at] = self._patch(patch, queries[:, :, at], keys)
+            found = some if found is None else attention.merge(found, some)
+        return found
+
+    def _patch(self, patch: Patch, queries: Tensor, keys: tuple[Tensor, Tensor]) -> attention.Part:
+        """queries: those of the patch, (times, heads, F q, D) -> the same shape, and their log-sum-exps."""
+        if patch.keys.shape[1] == 0:
+            return _nothing(queries)
+        if patch.keys.shape != (1, keys[0].shape[2]):
+            keys = tuple(x[:, :, patch.keys.flatten()] for x in keys)
+        if patch.how == "filled":
+            filled = queries.new_zeros(*queries.shape[:2], patch.keys.shape[1], queries.shape[-1])
+            filled[:, :, patch.places] = queries
+            output, total = attention.part(filled, *keys, scaling=self.scaling, causal=True)
+            return output[:, :, patch.places], total[:, :, patch.places]
+        if patch.how == "masked":
+            return attention.part(queries, *keys, scaling=self.scaling, mask=self.masks.of(patch, like=queries))
+        times, equal = len(queries), len(patch.queries)
+        queries, *keys = (x.unflatten(2, (equal, -1)).transpose(1, 2).flatten(0, 1) for x in (queries, *keys))
+        causal = patch.how == "causal" and queries.shape[2] > 1
+        found = attention.part(queries, *keys, scaling=self.scaling, causal=causal)
+        return tuple(x.unflatten(0, (times, equal)).transpose(1, 2).flatten(2, 3) for x in found)
+
+    def _rescore(self, changed: Rescored, queries: Tensor, keys: tuple[Tensor, Tensor], found: attention.Part) -> None:
+        """Merge keys with changed scores into what has been found without them."""
+        if changed.below:
+            keys = tuple(clean[None] for clean in self.clean)
+        groups = queries.shape[1] // keys[0].shape[1]
+        key, value = (x[:, :, changed.keys].repeat_interleave(groups, dim=1).float() for x in keys)
+        scores = queries[:, :, changed.queries].float() @ key.transpose(-1, -2) * self.scaling  # (times, heads, q, K)
+        scores = changed.score(scores).masked_fill(~changed.readable.to(scores.device), float("-inf"))
+        total = scores.logsumexp(dim=-1)
+        output = (scores - total[..., None]).exp().nan_to_num(0.0) @ value
+        at = changed.queries
+        merged = attention.merge((found[0][:, :, at], found[1][:, :, at]), (output, total))
+        found[0][:, :, at], found[1][:, :, at] = merged[0].to(found[0].dtype), merged[1]
+
+
+def _nothing(queries: Tensor) -> attention.Part:
+    """What queries read of no keys."""
+    return torch.zeros_like(queries), queries.new_full(queries.shape[:-1], float("-inf"), dtype=torch.float32)
+
+
+def _runs(readings: Sequence[Reading]) -> Iterator[tuple[Reading, int]]:
+    """Equal readings side by side, and how many of them."""
+    at = 0
+    while at < len(readings):
+        times = 1
+        while at + times < len(readings) and readings[at + times] is readings[at]:
+            times += 1
+        yield readings[at], times
+        at += times
+
+
+def _by_step(side_by_side: Tensor, times: int) -> Tensor:
+    """(heads, times x rows, D) -> (times, heads, rows, D), without copying."""
+    return side_by_side.unflatten(1, (times, -1)).transpose(0, 1)
+
+
+class Masks:
+    """Masks that have been made, the latest ones, up to a number of bytes."""
+
+    def __init__(self, most: int):
+        self.most, self.bytes, self.made = most, 0, OrderedDict()
+
+    def of(self, patch: Patch, *, like: Tensor) -> attention.Mask:
+        if patch not in self.made:
+            mask = attention.Mask.of(patch.readable.to(like.device), dtype=like.dtype)
+            self.made[patch] = mask
+            self.bytes += mask.bias.nbytes
+            while self.bytes > self.most and len(self.made) > 1:
+                self.bytes -= self.made.popitem(last=False)[1].bias.nbytes
+        self.made.move_to_end(patch)
+        return self.made[patch]

@@ -1,0 +1,69 @@
+"""Dots: one number a row, with its interval or its limit."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from avsink.charts import look
+from avsink.figure import Figure
+
+__all__ = ["dot_plot", "ratios"]
+
+
+def dot_plot(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:
+    """One row a label, one dot a group, with intervals: *reported* beside *measured*, or one measure over many things.
+
+    df: one row per (label, group): `value`, its interval `low`, `high` (missing where none was reported) and `n`.
+    title: what the horizontal axis measures; unit: a d3 format such as ".0%", or nothing for plain numbers.
+    """
+    look.require(df, "label", "group", "value", "low", "high", "n")
+    rows = look.rounded(df)
+    groups, labels = list(dict.fromkeys(rows["group"])), list(dict.fromkeys(rows["label"]))
+    inks = [look.INK[name] for name in ("blue", "orange", "green", "purple", "gold", "pink", "teal", "grey")]
+    marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": look.SHAPES[: len(groups)]}
+    legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top")
+    base = alt.Chart(rows).encode(
+        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=False)),
+        yOffset=alt.YOffset("group:N", sort=groups),
+        color=alt.Color("group:N", sort=groups, legend=legend, scale=alt.Scale(**marks[0])),
+        tooltip=[alt.Tooltip("label:N"), alt.Tooltip("group:N")]
+        + [alt.Tooltip(f"{name}:Q", format=unit) for name in ("value", "low", "high")]
+        + [alt.Tooltip("n:Q", title="samples")],
+    )
+    x = alt.X("value:Q", title=title, axis=alt.Axis(format=unit, tickCount=6))
+    interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    dot = base.mark_point(size=70, filled=True, opacity=1).encode(
+        x=x, shape=alt.Shape("group:N", sort=groups, legend=legend, scale=alt.Scale(**marks[1]))
+    )
+    step = alt.Step(max(26, 16 * len(groups)), **{"for": "position"})
+    return look.figure(alt.layer(interval, dot).properties(width="container", height=step), rows, caption, description)
+
+
+def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> Figure:
+    """How many times faster, on a logarithmic axis: one row a label, one dot a group, a tick where arithmetic ends.
+
+    df: one row per (label, group): `ratio`, and `limit`, what the ratio could be if only arithmetic counted.
+    """
+    look.require(df, "label", "group", "ratio", "limit")
+    rows = df.reset_index(drop=True).round(3)
+    labels, groups = list(dict.fromkeys(rows["label"])), list(dict.fromkeys(rows["group"]))
+    inks = [look.INK[name] for name in ("blue", "orange", "green", "purple")][: len(groups)]
+    base = alt.Chart(rows).encode(
+        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=False)),
+        yOffset=alt.YOffset("group:N", sort=groups),
+        color=alt.Color(
+            "group:N",
+            sort=groups,
+            legend=alt.Legend(title=None, orient="top"),
+            scale=alt.Scale(domain=groups, range=inks),
+        ),
+        tooltip=[alt.Tooltip("label:N"), alt.Tooltip("group:N")]
+        + [alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("ratio", "limit")],
+    )
+    scale = alt.Scale(type="log", domainMin=1)
+    x = alt.X("ratio:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickCount=5))
+    dot = base.mark_point(size=60, filled=True, opacity=1).encode(x=x)
+    tick = base.mark_tick(thickness=2, size=12).encode(x=alt.X("limit:Q", title=title, scale=scale))
+    step = alt.Step(max(22, 13 * len(groups)), **{"for": "position"})
+    return look.figure(alt.layer(tick, dot).properties(width="container", height=step), rows, caption, description)

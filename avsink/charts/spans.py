@@ -1,0 +1,90 @@
+"""Spans: stretches of time, or of tokens."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from avsink.charts import look
+from avsink.figure import Figure
+
+__all__ = ["timeline", "work_map"]
+
+
+def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """Who is seen and who is heard when, in one clip: a bar from start to end, one row a track.
+
+    df: one row per span: `track` (the row it stands in), `label` (written on the bar), `modality` ("video" or
+        "audio"), `start` and `end` in seconds.
+    """
+    look.require(df, "track", "label", "modality", "start", "end")
+    rows = look.rounded(df)
+    tracks = list(dict.fromkeys(rows["track"]))
+    base = alt.Chart(rows).encode(
+        y=alt.Y("track:N", title=None, sort=tracks, axis=alt.Axis(labelLimit=180)),
+        x=alt.X("start:Q", title="seconds", axis=alt.Axis(tickCount=8)),
+        x2="end:Q",
+        tooltip=[alt.Tooltip(f"{name}:N") for name in ("label", "modality")]
+        + [alt.Tooltip(f"{name}:Q", format=".2f", title=f"{name} (s)") for name in ("start", "end")],
+    )
+    scale = alt.Scale(domain=list(look.MODALITIES), range=list(look.MODALITIES.values()))
+    bars = base.mark_bar(cornerRadius=3, height=20).encode(
+        color=alt.Color("modality:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
+    )
+    words = base.mark_text(align="left", dx=6, color="white", fontWeight="bold").encode(text="label:N")
+    chart = alt.layer(bars, words).properties(width="container", height=alt.Step(30))
+    return look.figure(chart, rows, caption, description)
+
+
+def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption: str, description: str) -> Figure:
+    """Which tokens a replay computes at which layer; a menu picks the pathway, a slider the window.
+
+    df: runs of neighbouring tokens, `start` to `stop`, by `pathway`, `centre` of the window and `layer`.
+    stripes: the prompt, likewise in runs of one `kind` of token.
+    """
+    look.require(df, "pathway", "centre", "layer", "start", "stop", "tokens")
+    n, centres = int(stripes["stop"].max()), sorted(df["centre"].unique().tolist())
+    names = list(dict.fromkeys(df["pathway"]))
+    menu = alt.param(name="blocked", value=names[0], bind=alt.binding_select(options=names, name="blocked: "))
+    slider = alt.param(
+        name="around", value=centres[len(centres) // 2], bind=alt.binding_radio(options=centres, name="around layer: ")
+    )
+    x = alt.X(
+        "start:Q", title=None, scale=alt.Scale(domain=[0, n], nice=False), axis=alt.Axis(labels=False, ticks=False)
+    )
+    layers = pd.DataFrame({"layer": range(n_layers), "start": 0, "stop": n})
+    y = alt.Y("layer:O", sort="descending", title="layer", axis=alt.Axis(grid=False))
+    clean = alt.Chart(layers).mark_bar(color=look.INK["grey"], opacity=0.25).encode(x=x, x2="stop:Q", y=y)
+    rows = (
+        alt.Chart(df)
+        .transform_filter("datum.pathway == blocked && datum.centre == around")
+        .mark_bar(color=look.INK["orange"])
+        .encode(
+            x=x,
+            x2="stop:Q",
+            y=y,
+            tooltip=[alt.Tooltip(f"{name}:Q") for name in ("layer", "tokens", "start", "stop")],
+        )
+    )
+    height = min(300, max(140, 22 * n_layers))
+    upper = alt.layer(clean, rows).add_params(menu, slider).properties(width="container", height=height)
+    kinds = [kind for kind in look.STRIPES if kind in set(stripes["kind"])]
+    lower = (
+        alt.Chart(stripes)
+        .mark_bar(height=14)
+        .encode(
+            x=alt.X("start:Q", title="token", scale=alt.Scale(domain=[0, n], nice=False)),
+            x2="stop:Q",
+            y=alt.Y("strip:N", title=None, axis=None),
+            color=alt.Color(
+                "kind:N",
+                sort=kinds,
+                legend=alt.Legend(title=None, orient="bottom", columns=4),
+                scale=alt.Scale(domain=kinds, range=[look.STRIPES[kind] for kind in kinds]),
+            ),
+            tooltip=[alt.Tooltip("kind:N"), alt.Tooltip("start:Q"), alt.Tooltip("stop:Q")],
+        )
+        .transform_calculate(strip="'prompt'")
+        .properties(width="container", height=18)
+    )
+    return look.figure(alt.vconcat(upper, lower, spacing=4), df, caption, description)

@@ -1,0 +1,139 @@
+"""The benchmark scripts at tiny sizes: answers agree, fields are there. What a clock says is not tested."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import common  # noqa: E402
+import knockout  # noqa: E402
+import observe  # noqa: E402
+import parity  # noqa: E402
+import plain  # noqa: E402
+
+from avsink.interventions import Block  # noqa: E402
+from avsink.knockout import PATHWAYS  # noqa: E402
+from avsink.models.bare import FAMILIES, bare_inputs, bare_model  # noqa: E402
+from avsink.run import clean_run  # noqa: E402
+
+SIZE = dict(layers=3, width=32, heads=4, kv_heads=2, mlp=48)
+TINY = ["--json", "--repeat", "1", "--threads", "1"]
+TINY += [word for name, value in SIZE.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def printed(capsys, script, *argv) -> dict:
+    assert script.main([*TINY, *argv]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_replays_equal_the_oracle_in_all_families(capsys, tmp_path):
+    out = tmp_path / "deep" / "parity.json"
+    assert parity.main(["--json", "--plans", "12", "--out", str(out)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == json.loads(out.read_text())
+    assert [row["family"] for row in result["families"]] == list(FAMILIES)
+    for row in result["families"]:
+        assert row["passed"] and row["plans"] == 12 and row["plans_that_move_logits"] > 6
+        assert row["max_delta_logit"] <= 1e-4 and row["argmax_differs"] == 0
+        assert row["empty_plan_is_bit_identical"] and row["attention_without_keys"] == 0
+        assert row["bf16_engine_mean"] < 2 * row["bf16_plain_mean"]
+
+
+def test_parity_notices_an_engine_that_is_wrong(monkeypatch, capsys):
+    """Every block loses one of its sources on the way to the engine."""
+    monkeypatch.setattr(parity, "Block", lambda source, target, layers: Block(source[1:], target, layers))
+    monkeypatch.setattr(parity, "FAMILIES", ("qwen2",))
+    assert parity.main(["--plans", "12"]) == 1
+    assert "False" in capsys.readouterr().out
+
+
+def test_the_oracle_is_the_stock_decoder_with_a_mask():
+    model = bare_model("qwen3-omni-moe", **SIZE)
+    inputs = bare_inputs(model, n=96)
+    edges = [(inputs.layout.video, inputs.layout.question)]
+    plan = [dict(kind="block", source=source, target=target, layers=[1]) for source, target in edges]
+    expected = plain.oracle(model, inputs, plan, positions=[95])[0].softmax(-1)
+    for implementation in ("sdpa", "eager"):
+        found = plain.Reference(model, inputs, implementation=implementation).sweep(edges, [[1], []])
+        torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found[1], clean_run(model, inputs).probabilities, atol=1e-6, rtol=0)
+        assert (found[0] - found[1]).abs().max() > 1e-5
+    assert model.decoder.config._attn_implementation == "avsink"
+
+
+def test_knockout_prints_every_pathway_and_group(capsys):
+    result = printed(capsys, knockout, "--tokens", "96", "110", "--k", "3", "--no-peaks", "--reference-windows", "2")
+    assert result["settings"]["layers"] == 3 and result["settings"]["k"] == 3
+    assert [row["tokens"] for row in result["clean"]] == [96, 110]
+    for tokens in (96, 110):
+        rows = [row for row in result["rows"] if row["tokens"] == tokens]
+        pathways = [row for row in rows if row["kind"] == "pathway"]
+        assert [row["name"] for row in pathways] == list(PATHWAYS)
+        assert len(rows) == len(PATHWAYS) + len(knockout.GROUPS)
+        for row in pathways:
+            assert row["max_difference"] < 1e-6
+            assert row["reference_windows"] == 2 and row["windows"] == 3
+        for row in rows:
+            assert row["ratio_to_sdpa"] == pytest.approx(row["sdpa_seconds"] / row["engine_seconds"])
+            assert row["share"] == pytest.approx(row["ratio_to_sdpa"] / row["limit"])
+            assert row["limit_of_engine"] >= 0.99 * row["limit"] > 0.9
+    late = next(row for row in result["rows"] if row["name"].startswith("late"))
+    assert late["name"] == "late targets (17)" and late["windows"] == 17 * 3
+    assert all(math.isfinite(row["engine_exponent"]) for row in result["growth"])
+    assert not result["peaks"]
+
+
+def test_the_arithmetic_limit():
+    """12 layers, k = 7: windows start at 0, 0, 0, 0, 1, ... 8, and need 108 of 144 layers."""
+    args = common.arguments("").parse_args(["--width", "32", "--mlp", "32", "--tokens", "200"])
+    args.k = 7
+    bench = knockout.Bench(args, tokens=200)
+    assert bench.limit(["Video↛Last"]) == pytest.approx(200 * 144 / 108)
+    assert bench.limit(["Video↛Question"]) == pytest.approx(144 / 108 * 200 / (60 + 5))
+    assert bench.limit(["Audio↮Video"]) == pytest.approx(144 / 108 * 200 / (200 - int(bench.layout.audio[0])))
+    two = ["Video↛Last", "Video↛Question"]
+    assert bench.limit(two, clean=True) == pytest.approx(2 * 12 * 200 * 12 / (108 * (1 + 65) + 200 * 12))
+    assert bench.spread(None) == list(range(12)) and bench.spread(1) == [6] and bench.spread(3) == [2, 6, 10]
+
+
+def test_observed_statistics_are_those_of_eager_attention(capsys):
+    result = printed(capsys, observe, "--tokens", "96", "--no-peaks")
+    rows = {row["side"]: row for row in result["rows"]}
+    assert set(rows) == {"plain", "observed", "eager", "only last row", "only column means", "only norms"}
+    assert rows["observed"]["max_difference"] < 1e-5
+    assert all(row["seconds"] > 0 and row["tokens"] == 96 for row in rows.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+def test_a_peak_is_measured_in_a_process_of_its_own(monkeypatch, capsys):
+    probe = common.in_child(observe.__file__, TINY, probe="observed", tokens=96)
+    assert probe["process_mib"] > probe["weights_mib"] + probe["growth_mib"] > probe["growth_mib"] >= 0
+
+    asked = []
+    monkeypatch.setattr(common, "in_child", lambda script, argv, **what: asked.append(what) or probe)
+    rows = printed(capsys, observe, "--tokens", "96")["rows"]
+    assert [row.get("ratio_of_peak_mib") for row in rows] == [1, 1, 1, None, None, None]
+    peaks = printed(capsys, knockout, "--tokens", "96", "--pathways", "Video↛Last", "--no-eager")["peaks"]
+    sides = ["engine:V+A↛Question", "engine:Cross-frame", "engine:all", "sdpa"]
+    assert [row["side"] for row in peaks] == sides
+    assert [what["probe"] for what in asked] == ["plain", "observed", "eager", *sides]
+
+
+def test_one_pathway_of_the_teaching_model(capsys):
+    result = printed(
+        capsys, knockout, "--model", "tiny-omni", "--pathways", "Video↛Last", "--no-peaks", "--reference-windows", "1"
+    )
+    [row] = result["rows"]
+    assert row["max_difference"] < 1e-5 and row["windows"] == 8
+    assert result["settings"]["model"] == "tiny-omni"
