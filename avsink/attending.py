@@ -113,13 +113,10 @@ class Read:
         """Every patch of the keys amid; queries (times, heads, rows, D)."""
         found = None
         for group in reading.patches:
-            if len(group) == 1 and group[0].queries.numel() == reading.size:
+            if group[0].queries.shape == (1, reading.size):  # all of them, in order
                 some = self._patch(group[0], queries, keys)
             else:
-                some = (
-                    torch.zeros_like(queries),
-                    queries.new_full(queries.shape[:-1], float("-inf"), dtype=torch.float32),
-                )
+                some = _nothing(queries)
                 for patch in group:
                     at = patch.queries.flatten()
                     some[0][:, :, at], some[1][:, :, at] = self._patch(patch, queries[:, :, at], keys)

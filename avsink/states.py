@@ -73,6 +73,7 @@ class _Caught(Exception):
     """Ends a forward pass where it has done its work."""
 
 
+@torch.inference_mode()
 def decoder_inputs(model, inputs) -> dict[str, object]:
     """What the model's own forward pass hands to its text decoder, a batch of one. Raises ValueError on padding."""
     padding = inputs.tensors.get("attention_mask")
@@ -221,6 +222,7 @@ class _Keeper(Listener):
             if torch.equal(left + added, entered):
                 return added
         raise RuntimeError(
-            f"{type(self.decoder).__name__} changes the states between layers {layer} and {layer + 1} in a way that "
-            "is not known here, so replays would be wrong; see avsink/states.py"
+            f"something changes the states of {type(self.decoder).__name__} between layers {layer} and {layer + 1}, "
+            "and replays would miss it: either another tool has put a hook there, which must go, or this family does so "
+            "itself, which avsink/states.py must learn"
         )

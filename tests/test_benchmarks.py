@@ -65,7 +65,8 @@ def test_the_oracle_is_the_stock_decoder_with_a_mask():
     plan = [dict(kind="block", source=source, target=target, layers=[1]) for source, target in edges]
     expected = plain.oracle(model, inputs, plan, positions=[95])[0].softmax(-1)
     for implementation in ("sdpa", "eager"):
-        found = plain.Reference(model, inputs, implementation=implementation).sweep(edges, [[1], []])
+        reference = plain.Reference(model, inputs, implementation=implementation)
+        found = reference.sweep(reference.mask(edges), [[1], []])
         torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
         torch.testing.assert_close(found[1], clean_run(model, inputs).probabilities, atol=1e-6, rtol=0)
         assert (found[0] - found[1]).abs().max() > 1e-5
@@ -73,25 +74,25 @@ def test_the_oracle_is_the_stock_decoder_with_a_mask():
 
 
 def test_knockout_prints_every_pathway_and_group(capsys):
-    result = printed(capsys, knockout, "--tokens", "96", "110", "--k", "3", "--no-peaks", "--reference-windows", "2")
+    result = printed(capsys, knockout, "--tokens", "96", "110", "--k", "3", "--no-peaks")
     assert result["settings"]["layers"] == 3 and result["settings"]["k"] == 3
     assert [row["tokens"] for row in result["clean"]] == [96, 110]
+    assert all(row["engine_seconds"] > 0 and row["sdpa_seconds"] > 0 for row in result["clean"])
     for tokens in (96, 110):
         rows = [row for row in result["rows"] if row["tokens"] == tokens]
         pathways = [row for row in rows if row["kind"] == "pathway"]
         assert [row["name"] for row in pathways] == list(PATHWAYS)
         assert len(rows) == len(PATHWAYS) + len(knockout.GROUPS)
-        for row in pathways:
-            assert row["max_difference"] < 1e-6
-            assert row["reference_windows"] == 2 and row["windows"] == 3
+        assert all(row["max_difference"] < 1e-6 and row["windows"] == 3 for row in pathways)
         for row in rows:
-            assert row["ratio_to_sdpa"] == pytest.approx(row["sdpa_seconds"] / row["engine_seconds"])
+            for side in ("sdpa", "eager"):
+                assert row[f"ratio_to_{side}"] == pytest.approx(row[f"{side}_seconds"] / row["engine_seconds"])
             assert row["share"] == pytest.approx(row["ratio_to_sdpa"] / row["limit"])
             assert row["limit_of_engine"] >= 0.99 * row["limit"] > 0.9
-    late = next(row for row in result["rows"] if row["name"].startswith("late"))
+    late = next(row for row in rows if row["name"].startswith("late"))
     assert late["name"] == "late targets (17)" and late["windows"] == 17 * 3
+    assert late["sdpa_seconds"] == pytest.approx(17 * pathways[0]["sdpa_seconds"]) and not result["peaks"]
     assert all(math.isfinite(row["engine_exponent"]) for row in result["growth"])
-    assert not result["peaks"]
 
 
 def test_the_arithmetic_limit():
@@ -104,7 +105,8 @@ def test_the_arithmetic_limit():
     assert bench.limit(["Audio↮Video"]) == pytest.approx(144 / 108 * 200 / (200 - int(bench.layout.audio[0])))
     two = ["Video↛Last", "Video↛Question"]
     assert bench.limit(two, clean=True) == pytest.approx(2 * 12 * 200 * 12 / (108 * (1 + 65) + 200 * 12))
-    assert bench.spread(None) == list(range(12)) and bench.spread(1) == [6] and bench.spread(3) == [2, 6, 10]
+    assert sorted(knockout.in_turn(12)) == list(range(12)) and knockout.in_turn(12)[:3] == [6, 11, 4]
+    assert all(sorted(knockout.in_turn(total)) == list(range(total)) for total in range(1, 50))
 
 
 def test_observed_statistics_are_those_of_eager_attention(capsys):
@@ -131,9 +133,7 @@ def test_a_peak_is_measured_in_a_process_of_its_own(monkeypatch, capsys):
 
 
 def test_one_pathway_of_the_teaching_model(capsys):
-    result = printed(
-        capsys, knockout, "--model", "tiny-omni", "--pathways", "Video↛Last", "--no-peaks", "--reference-windows", "1"
-    )
+    result = printed(capsys, knockout, "--model", "tiny-omni", "--pathways", "Video↛Last", "--no-peaks")
     [row] = result["rows"]
     assert row["max_difference"] < 1e-5 and row["windows"] == 8
     assert result["settings"]["model"] == "tiny-omni"

@@ -7,6 +7,7 @@ from tiny import TinyModel, prompt
 from avsink import attending, attention, replay
 from avsink import run as runs
 from avsink.interventions import Block, Discard, Restore, Reweight
+from avsink.knockout import PATHWAYS
 from avsink.reading import Reading
 from avsink.run import clean_run
 from avsink.schedule import Schedule
@@ -140,6 +141,16 @@ def test_an_error_inside_leaves_the_model_as_it_was(model, run, monkeypatch):
         run.replay([Block([3], run.inputs.layout.last, [0])])
     assert attention._reader.get() is None
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in model.decoder.layers)
+
+
+@pytest.mark.parametrize("name", ["Cross-frame", "Cross-audio", "Audio↮Video", "Video↛Audio", "V+A↛NonOptQ"])
+def test_patches_and_one_mask_give_the_same(run, monkeypatch, name):
+    plans = [PATHWAYS[name].plan(run.inputs.layout, layers=[layer]) for layer in range(4)]
+    masked = run.replay_logits(plans, range(run.states.n))
+    monkeypatch.setattr("avsink.patches.WORTH", 0)
+    for kinds in (4, 1):
+        monkeypatch.setattr("avsink.patches.KINDS", kinds)
+        torch.testing.assert_close(run.replay_logits(plans, range(run.states.n)), masked, atol=2e-5, rtol=0)
 
 
 # One layer's attention, seen through its own weights: identity values give them back.

@@ -1,0 +1,99 @@
+"""What the benchmarks measured, as tables for the book.
+
+`data/benchmarks/` holds one JSON file each of `benchmarks/knockout.py`, `observe.py` and `parity.py`, as written by their
+`--out`. A clock is nothing to be tested, so these files are made by hand, on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["groups", "memory", "observers", "parity", "setting", "speed", "speed_in_words"]
+
+FOLDER = Path(__file__).parent.parent / "data" / "benchmarks"
+
+
+def setting(name: str) -> str:
+    """What a benchmark was run on, in a sentence."""
+    about = _read(name)["settings"]
+    return (
+        f"Measured on {about['device']} with {about['threads']} threads, {about['dtype']}, torch {about['torch']}: "
+        f"{about['layers']} layers of width {about['width']}, {about['heads']} heads, {about['question']} tokens of "
+        "question, random weights."
+    )
+
+
+def parity() -> pd.DataFrame:
+    """One row a family of decoders: plans, largest difference of logits, and the errors in bfloat16."""
+    rows = pd.DataFrame(_read("parity")["families"])
+    shown = {
+        "family": "decoder",
+        "plans": "random plans",
+        "max_delta_logit": "max |Δ logit|, float32",
+        "argmax_differs": "other answers",
+        "bf16_engine_mean": "mean |Δ logit|, bfloat16",
+        "bf16_plain_mean": "the same of a plain pass",
+    }
+    return rows[list(shown)].rename(columns=shown)
+
+
+def speed() -> pd.DataFrame:
+    """One row per (pathway or group of pathways, length of the prompt): columns of `charts.ratios`, seconds, kind."""
+    rows = pd.DataFrame(_read("knockout")["rows"]).rename(columns={"name": "label", "ratio_to_sdpa": "ratio"})
+    return rows.assign(group=rows["tokens"].map("{:,} tokens".format)).sort_values("tokens", kind="stable")
+
+
+def speed_in_words(rows: pd.DataFrame) -> str:
+    """The range of the ratios of each length, for readers who hear the page."""
+    rows = rows[rows["kind"] == "pathway"]
+    parts = [
+        f"at {group} from {part['ratio'].min():.1f} times faster ({part.loc[part['ratio'].idxmin(), 'label']}) "
+        f"to {part['ratio'].max():.0f} times ({part.loc[part['ratio'].idxmax(), 'label']})"
+        for group, part in rows.groupby("group", sort=False)
+    ]
+    return "Every pathway is cheaper than full passes: " + "; ".join(parts) + "."
+
+
+def groups(rows: pd.DataFrame) -> pd.DataFrame:
+    """Many pathways in one replay, the clean run included: seconds of both sides, and their ratios."""
+    rows = rows[rows["kind"] == "group"]
+    shown = {
+        "label": "pathways",
+        "tokens": "tokens",
+        "windows": "windows",
+        "engine_seconds": "seconds",
+        "sdpa_seconds": "full passes, fused",
+        "ratio": "times faster",
+        "ratio_to_eager": "than eager ones",
+    }
+    return rows[list(shown)].rename(columns=shown)
+
+
+def memory() -> pd.DataFrame:
+    """What the sides add to a loaded model at their worst, MiB, by length of the prompt."""
+    rows = pd.DataFrame(_read("knockout")["peaks"])
+    wide = rows.pivot_table(index="side", columns="tokens", values="growth_mib", sort=False)
+    return wide.rename(columns="{:,} tokens".format).rename_axis(columns=None).reset_index()
+
+
+def observers() -> pd.DataFrame:
+    """Plain, observed and eager runs: seconds, memory, and both against the plain run."""
+    rows = pd.DataFrame(_read("observe")["rows"])
+    shown = {
+        "side": "run",
+        "tokens": "tokens",
+        "seconds": "seconds",
+        "ratio_of_seconds": "× plain",
+        "growth_mib": "memory added, MiB",
+        "ratio_of_growth_mib": "× plain ",
+    }
+    return rows.dropna(subset=["growth_mib"])[list(shown)].rename(columns=shown)
+
+
+@cache
+def _read(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text())

@@ -1,0 +1,209 @@
+"""What the benchmarks share: arguments, model and prompt, clocks, peaks of memory, printing.
+
+A model is either made in code (a free size, or a published one with `--config`; random weights) or a real checkpoint
+(`--model`). Time and memory of an exact method do not depend on the weights.
+
+Clocks: all sides of a comparison run in turn, and again in turn, `--repeat` rounds; the best time of each side counts.
+So a busy moment of the machine hits all sides, and the best time is the one that it hit least.
+
+Peaks: on CUDA, torch's own count of allocated bytes. On CPU, each side runs in a process of its own, in which the peak
+of resident memory is reset when the model is warm; the C library is told to give freed memory back at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import transformers
+
+from avsink.models.bare import FAMILIES, SIZES, bare_inputs, bare_model
+
+MIB = 2**20
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """A parser with what all benchmarks take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--json", action="store_true", help="print JSON instead of tables")
+    add("--out", type=Path, help="also write the JSON to this file")
+    add("--tokens", type=int, nargs="+", default=[1000], help="lengths of the prompt")
+    add("--question", type=int, default=60, help="tokens of the user's text")
+    add("--layers", type=int, default=12)
+    add("--width", type=int, default=256)
+    add("--heads", type=int, default=8)
+    add("--kv-heads", type=int, default=4)
+    add("--mlp", type=int, default=768)
+    add("--vocabulary", type=int, default=1000)
+    add("--family", choices=FAMILIES, default="qwen2.5-omni", help="class of the decoder")
+    add("--config", choices=SIZES, help="a published size with random weights, instead of the six sizes above")
+    add(
+        "--model", help="a checkpoint (a name, or a folder), instead of any of these; --tokens is then the sample's own"
+    )
+    add("--data", default="toyworld", help="where the sample of a checkpoint comes from")
+    add("--sample", type=int, default=0, help="which of its samples")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    add("--threads", type=int, help="of torch on CPU; None: torch's own choice")
+    add("--repeat", type=int, default=3, help="rounds to run everything in; the best time counts")
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """To be called once, before anything runs."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.model:
+        args.tokens = args.tokens[:1]
+
+
+def model_of(args: argparse.Namespace):
+    dtype = getattr(torch, args.dtype)
+    if args.model:
+        import avsink
+
+        return avsink.load(args.model, device=args.device, dtype=dtype)
+    sizes = ("layers", "width", "heads", "kv_heads", "mlp", "vocabulary")
+    size = SIZES[args.config] if args.config else {name: getattr(args, name) for name in sizes}
+    return bare_model(args.family, **size, dtype=dtype, device=args.device)
+
+
+def inputs_of(args: argparse.Namespace, model, *, tokens: int):
+    """A prompt of that many tokens, or the sample of a checkpoint as long as it is."""
+    if not args.model:
+        return bare_inputs(model, n=tokens, question=args.question)
+    import avsink
+
+    return model.prepare(avsink.load_samples(args.data)[args.sample])
+
+
+def settings(args: argparse.Namespace, model) -> dict[str, object]:
+    """What was measured and on what, flat."""
+    config = model.decoder.config
+    cuda = model.device.type == "cuda"
+    return {
+        "model": model.name,
+        "family": args.family if not args.model else config.model_type,
+        "layers": config.num_hidden_layers,
+        "width": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "kv_heads": config.num_key_value_heads,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "question": args.question,
+        "repeat": args.repeat,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+class Clock:
+    """The best time of each side over all of its rounds: `seconds`, by side."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.seconds: dict[Hashable, float] = {}
+
+    def time(self, side: Hashable, work: Callable[[], object]):
+        """Do it, and return its result."""
+        _wait(self.device)
+        start = time.perf_counter()
+        result = work()
+        _wait(self.device)
+        seconds = time.perf_counter() - start
+        self.seconds[side] = min(seconds, self.seconds.get(side, seconds))
+        return result
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_of(work: Callable[[], object], model) -> dict[str, float]:
+    """Run it twice, the first time for what libraries set up once and keep. Of the second time, in MiB:
+
+    `weights`; `growth` beyond what was there before; on CPU `process`, all of it with Python and its libraries.
+    """
+    work()
+    weights = sum(p.numel() * p.element_size() for p in model.hf.parameters())
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(model.device)
+        before = torch.cuda.memory_allocated(model.device)
+        kept = work()  # noqa: F841, what it returns is part of its peak
+        growth, process = torch.cuda.max_memory_allocated(model.device) - before, None
+    else:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+        before = _resident("VmRSS")
+        kept = work()  # noqa: F841
+        process = _resident("VmHWM")
+        growth = process - before
+    return {
+        "weights_mib": weights / MIB,
+        "growth_mib": growth / MIB,
+        "process_mib": process and process / MIB,
+    }
+
+
+def _resident(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {field}; memory on CPU can only be measured on Linux")
+
+
+def in_child(script: str, argv: Sequence[str], *, probe: str, tokens: int) -> dict[str, float]:
+    """What the script prints when it is called again for the peak of one side alone."""
+    done = subprocess.run(
+        [sys.executable, script, *argv, "--probe", probe, "--tokens", str(tokens)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
+    )
+    if done.returncode:
+        raise RuntimeError(f"the peak of {probe} could not be measured: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
+    """columns: field -> format, `10.2f` or `<20`; the heading is the field."""
+    lines = []
+    widths = {
+        name: max(len(name), *(len(_cell(row.get(name), form)) for row in rows)) for name, form in columns.items()
+    }
+    for row in [None, *rows]:
+        cells = []
+        for name, form in columns.items():
+            text = name if row is None else _cell(row.get(name), form)
+            cells.append(text.ljust(widths[name]) if form.startswith("<") else text.rjust(widths[name]))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object, form: str) -> str:
+    if value is None:
+        return "-"
+    return format(value, form.lstrip("<")) if form.lstrip("<") else str(value)
+
+
+def finish(result: Mapping, args: argparse.Namespace, text: str) -> None:
+    """Print, and write, if asked."""
+    written = json.dumps(result, indent=1, ensure_ascii=False)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(written + "\n")
+    print(written if args.json else text)

@@ -1,0 +1,197 @@
+"""The plain way: one full forward pass of the model for every plan. It shares no code with the engine.
+
+Two uses, which need different things:
+
+1. *Speed reference* (`Reference`): what published knockout scripts do, done well. The stock decoder in SDPA (or eager)
+   attention; blocked edges in one 4-D mask, made once for all windows of a pathway and handed to the layers of the
+   window alone, so that all others keep the kernel for causal attention; media encoded once; logits of the last
+   position only.
+2. *Oracle* (`oracle`): all four kinds of interventions in any mixture, with an attention of its own that forms every
+   score. Slow, and short enough to be believed.
+
+A plan for the oracle is a list of dicts, of positions and layers in the plainest form:
+
+    dict(kind="block", source=[...], target=[...], layers=[...])      these queries cannot read these keys
+    dict(kind="reweight", boost=[...], damp=[...], target=[...], layers=[...], alpha=0.2)
+                                                                      A + alpha |A|, A - alpha |A|, before the softmax
+    dict(kind="restore", positions=[...], layers=[...], run=0)        rows enter these layers as in run 0
+    dict(kind="discard", positions=[...], after_layer=3)              no such keys in the layers behind
+
+A query without a key reads nothing: its attention output is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from avsink.models.torchvision_shim import enable_torchvision
+
+enable_torchvision()  # before anything of transformers is imported
+from transformers import AttentionInterface  # noqa: E402
+
+Edges = Sequence[tuple[Tensor, Tensor]]  # (source positions, target positions), ...
+NAME = "plain"
+
+
+@contextmanager
+def attending(model, name: str) -> Iterator[None]:
+    """The model with another attention implementation, for a while."""
+
+    def choose(implementation: str) -> None:
+        nested = getattr(model.hf.config, "text_config", None) is not None
+        model.hf.set_attn_implementation({"text_config": implementation} if nested else implementation)
+
+    before = model.decoder.config._attn_implementation
+    choose(name)
+    assert model.decoder.config._attn_implementation == name
+    try:
+        yield
+    finally:
+        choose(before)
+
+
+@contextmanager
+def removed_after(handles: Iterable) -> Iterator[None]:
+    handles = list(handles)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Reference:
+    """Knockout by full forward passes. implementation: `sdpa`, or `eager`, which published scripts force."""
+
+    def __init__(self, model, inputs, *, implementation: str = "sdpa"):
+        self.model, self.n, self.implementation = model, inputs.layout.n, implementation
+        self.arguments = {}
+
+        class Reached(Exception):
+            pass
+
+        def catch(module, args, kwargs):
+            self.arguments.update(kwargs, use_cache=False, past_key_values=None)
+            raise Reached
+
+        with removed_after([model.decoder.register_forward_pre_hook(catch, with_kwargs=True)]):
+            try:
+                model.forward(inputs)
+            except Reached:
+                pass
+
+    @torch.inference_mode()
+    def mask(self, edges: Edges) -> Tensor:
+        """(1, 1, N, N), for all heads, to be added to scores. SDPA takes booleans, too, but converts them at each call.
+
+        A query without a key would read all of them alike; no pathway leaves one.
+        """
+        device, dtype = self.model.device, self.model.dtype
+        never = torch.finfo(dtype).min
+        mask = torch.full((self.n, self.n), never, dtype=dtype, device=device).triu_(1)
+        for source, target in edges:
+            mask[target.to(device)[:, None], source.to(device)] = never
+        return mask[None, None]
+
+    @torch.inference_mode()
+    def sweep(self, mask: Tensor | None, windows: Sequence[Iterable[int]]) -> Tensor:
+        """Next-token distributions with `mask` in one window of layers after another, (windows, vocabulary)."""
+        with attending(self.model, self.implementation):
+            return torch.stack([self._forward(mask, window) for window in windows])
+
+    def _forward(self, mask: Tensor, window: Iterable[int]) -> Tensor:
+        def give(module, args, kwargs):
+            return args, kwargs | {"attention_mask": mask}
+
+        layers = self.model.decoder.layers
+        with removed_after(layers[i].self_attn.register_forward_pre_hook(give, with_kwargs=True) for i in window):
+            states = self.model.decoder(**self.arguments).last_hidden_state  # (1, N, width)
+        return self.model.hf.get_output_embeddings()(states[:, -1])[0].float().softmax(-1)
+
+
+def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, *, scaling, edits=(), **kwargs):
+    """softmax(edited scores + mask) values, all scores at once.
+
+    query (1, heads, N, D); key, value (1, key heads, N, D); attention_mask (N, N) of 0 and -inf.
+    edits: (targets, keys, factor), one after the other.
+    """
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scores = query @ key.transpose(2, 3) * scaling  # (1, heads, N, N)
+    for targets, keys, factor in edits:
+        of = scores[:, :, targets[:, None], keys]
+        scores[:, :, targets[:, None], keys] = of + factor * of.abs()
+    weights = (scores.float() + attention_mask).softmax(-1)
+    weights = weights.masked_fill(attention_mask.isneginf().all(-1)[:, None], 0.0).to(value.dtype)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+AttentionInterface.register(NAME, attend)
+
+
+@torch.inference_mode()
+def layer_inputs(model, inputs) -> list[Tensor]:
+    """What each layer is given in a run without interventions, (N, width)."""
+    seen: dict[int, Tensor] = {}
+    oracle(model, inputs, [], positions=[], seen=seen)
+    return [seen[layer] for layer in range(model.n_layers)]
+
+
+@torch.inference_mode()
+def oracle(
+    model,
+    inputs,
+    plan: Sequence[dict],
+    *,
+    positions: Sequence[int],
+    others: Sequence[Sequence[Tensor]] = (),
+    seen: dict[int, Tensor] | None = None,
+) -> Tensor:
+    """Logits at `positions` under one plan, float32 (positions, vocabulary).
+
+    others: `layer_inputs` of the runs to restore from. seen: filled with the inputs of all layers.
+    """
+    n, device = inputs.layout.n, model.device
+
+    def at(step: dict, field: str) -> Tensor:
+        return torch.as_tensor(step[field], dtype=torch.long, device=device)
+
+    def enter(index: int):
+        def replace(module, args, kwargs):
+            states = args[0].clone()
+            for step in plan:
+                if step["kind"] == "restore" and index in step["layers"]:
+                    states[0, at(step, "positions")] = others[step["run"]][index][at(step, "positions")]
+            if seen is not None:
+                seen[index] = states[0]
+            return (states, *args[1:]), kwargs
+
+        return replace
+
+    def attended(index: int):
+        mask = torch.full((n, n), float("-inf"), device=device).triu(1)
+        edits = []
+        for step in plan:
+            if step["kind"] == "block" and index in step["layers"]:
+                mask[at(step, "target")[:, None], at(step, "source")] = float("-inf")
+            if step["kind"] == "discard" and index > step["after_layer"]:
+                mask[:, at(step, "positions")] = float("-inf")
+            if step["kind"] == "reweight" and index in step["layers"]:
+                edits.append((at(step, "target"), at(step, "boost"), step["alpha"]))
+                edits.append((at(step, "target"), at(step, "damp"), -step["alpha"]))
+
+        def give(module, args, kwargs):
+            return args, kwargs | {"attention_mask": mask, "edits": edits}
+
+        return give
+
+    layers = list(enumerate(model.decoder.layers))
+    handles = [layer.register_forward_pre_hook(enter(i), prepend=True, with_kwargs=True) for i, layer in layers]
+    handles += [layer.self_attn.register_forward_pre_hook(attended(i), with_kwargs=True) for i, layer in layers]
+    with attending(model, NAME), removed_after(handles):
+        logits = model.forward(inputs, use_cache=False).logits[0]  # (N, vocabulary)
+    return logits[list(positions)].float()
