@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from avsink import attention
 from avsink.patches import Patch
@@ -23,7 +24,8 @@ from avsink.states import States
 
 __all__ = ["Masks", "Read"]
 
-COPY = 16  # queries that are worth a copy of the keys that they may read
+FEW = 16  # queries that are attended all at once, with masks
+NEVER = float("-inf")
 
 
 class Read:
@@ -37,22 +39,13 @@ class Read:
     def __call__(self, module, query, key, value, mask, *, scaling, **kwargs) -> Tensor:
         """query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
         self.scaling = scaling
-        read = self._below(query)
-        amid = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
-        start = lender = 0
-        for reading, times in self.runs:
-            stop, lending = start + times * reading.size, lender + times * reading.lent.numel()
-            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, rows, D)
-            lent = reading.lent.numel() and tuple(_by_step(x[:, lender:lending], times) for x in self.lent)
-            keys = self._amid(reading, own, lent)
-            queries = _by_step(query[0, :, start:stop], times)
-            found = self._attend(reading, queries, keys)
-            for changed in reading.rescored:
-                self._rescore(changed, queries, keys, found)
-            for into, rows in zip(amid, found, strict=True):
-                into[0, :, start:stop] = rows.transpose(0, 1).flatten(1, 2)
-            start, lender = stop, lending
-        output, _ = amid if read is None else attention.merge(amid, read)
+        few = query.shape[2] <= FEW
+        below = self._below_for_few(query) if few else self._below(query)
+        if few and all(reading.alone for reading, _ in self.runs):
+            amid = self._own_for_few(query, key, value)
+        else:
+            amid = self._amid(query, key, value)
+        output, _ = amid if below is None else attention.merge(amid, below)
         return output.to(query.dtype).transpose(1, 2).contiguous()
 
     def _below(self, query: Tensor) -> attention.Part | None:
@@ -64,36 +57,60 @@ class Read:
             for below in reading.below:
                 kinds.setdefault(below.key, (below, []))[1].append((starts + below.queries).flatten())
             start += times * reading.size
-        alike = [(below, torch.cat(queries)) for below, queries in kinds.values()]
-        few = [(below, queries) for below, queries in alike if len(queries) < COPY]
-        calls = [(queries, *self._keys(below.keys), None) for below, queries in alike if len(queries) >= COPY]
-        if few:
-            calls.append(self._few(few, like=query))
-        output, total = None, None
-        for queries, key, value, mask in calls:
-            if len(calls) == 1 and len(queries) == query.shape[2] and bool((queries.diff() == 1).all()):
-                return attention.part(query, key, value, scaling=self.scaling, mask=mask)
-            if output is None:
-                output, total = _nothing(query)
-            found = attention.part(query[:, :, queries], key, value, scaling=self.scaling, mask=mask)
-            output[:, :, queries], total[:, :, queries] = found
-        return None if output is None else (output, total)
+        found = None
+        for below, queries in kinds.values():
+            queries, keys = torch.cat(queries), (clean[None, :, below.keys] for clean in self.clean)
+            if len(kinds) == 1 and len(queries) == query.shape[2]:  # one kind stands in order
+                return attention.part(query, *keys, scaling=self.scaling)
+            found = found or _nothing(query)
+            part = attention.part(query[:, :, queries], *keys, scaling=self.scaling)
+            found[0][:, :, queries], found[1][:, :, queries] = part
+        return found
 
-    def _keys(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
-        return tuple(clean[None, :, at] for clean in self.clean)
+    def _below_for_few(self, query: Tensor) -> attention.Part | None:
+        """The same for few queries, all at once: a mask then costs less than copies of the keys that may be read."""
+        kinds: dict[bytes, Below] = {}
+        start, of_row = 0, torch.full((query.shape[2],), -1)  # none
+        for reading, times in self.runs:
+            stop = start + times * reading.size
+            for below in reading.below:
+                kinds.setdefault(below.key, below)
+                of_row[start:stop].view(times, -1)[:, below.queries] = list(kinds).index(below.key)
+            start = stop
+        if not kinds:
+            return None
+        upto = max(len(below.readable) for below in kinds.values())
+        table = torch.stack([pad(below.bias, (0, upto - len(below.bias)), value=NEVER) for below in kinds.values()])
+        mask = attention.Mask(
+            table[of_row].to(query), (of_row < 0).to(query.device) if bool((of_row < 0).any()) else None
+        )
+        return attention.part(query, *(clean[None, :, :upto] for clean in self.clean), scaling=self.scaling, mask=mask)
 
-    def _few(self, alike: list[tuple[Below, Tensor]], *, like: Tensor):
-        """For few queries, masking keys costs less than copying the others: all of them at once."""
-        upto = max(len(below.readable) for below, _ in alike)
-        readable = torch.zeros(sum(len(queries) for _, queries in alike), upto, dtype=torch.bool)
-        start = 0
-        for below, queries in alike:
-            readable[start : start + len(queries), : len(below.readable)] = below.readable
-            start += len(queries)
-        mask = attention.Mask.of(readable.to(like.device), dtype=like.dtype)
-        return torch.cat([queries for _, queries in alike]), *self._keys(slice(0, upto)), mask
+    def _own_for_few(self, query: Tensor, key: Tensor, value: Tensor) -> attention.Part:
+        """Few queries whose keys amid are their steps' own: all at once, no step reading another's."""
+        own = torch.block_diag(*(reading.readable for reading, times in self.runs for _ in range(times)))
+        mask = attention.Mask.of(own.bool().to(query.device), dtype=query.dtype)
+        return attention.part(query, key, value, scaling=self.scaling, mask=mask)
 
-    def _amid(self, reading: Reading, own: tuple[Tensor, Tensor], lent) -> tuple[Tensor, Tensor]:
+    def _amid(self, query: Tensor, key: Tensor, value: Tensor) -> attention.Part:
+        """Every query and the keys amid, one run of equal steps after another."""
+        amid = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
+        start = lender = 0
+        for reading, times in self.runs:
+            stop, lending = start + times * reading.size, lender + times * reading.lent.numel()
+            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, rows, D)
+            lent = reading.lent.numel() and tuple(_by_step(x[:, lender:lending], times) for x in self.lent)
+            keys = self._keys_amid(reading, own, lent)
+            queries = _by_step(query[0, :, start:stop], times)
+            found = self._attend(reading, queries, keys)
+            for changed in reading.rescored:
+                self._rescore(changed, queries, keys, found)
+            for into, rows in zip(amid, found, strict=True):
+                into[0, :, start:stop] = rows.transpose(0, 1).flatten(1, 2)
+            start, lender = stop, lending
+        return amid
+
+    def _keys_amid(self, reading: Reading, own: tuple[Tensor, Tensor], lent) -> tuple[Tensor, Tensor]:
         """Keys and values amid, each (times, key heads, A, D)."""
         if reading.whole:
             return own
@@ -149,7 +166,7 @@ class Read:
         groups = queries.shape[1] // keys[0].shape[1]
         key, value = (x[:, :, changed.keys].repeat_interleave(groups, dim=1).float() for x in keys)
         scores = queries[:, :, changed.queries].float() @ key.transpose(-1, -2) * self.scaling  # (times, heads, q, K)
-        scores = changed.score(scores).masked_fill(~changed.readable.to(scores.device), float("-inf"))
+        scores = changed.score(scores).masked_fill(~changed.readable.to(scores.device), NEVER)
         total = scores.logsumexp(dim=-1)
         output = (scores - total[..., None]).exp().nan_to_num(0.0) @ value
         at = changed.queries
@@ -159,7 +176,7 @@ class Read:
 
 def _nothing(queries: Tensor) -> attention.Part:
     """What queries read of no keys."""
-    return torch.zeros_like(queries), queries.new_full(queries.shape[:-1], float("-inf"), dtype=torch.float32)
+    return torch.zeros_like(queries), queries.new_full(queries.shape[:-1], NEVER, dtype=torch.float32)
 
 
 def _runs(readings: Sequence[Reading]) -> Iterator[tuple[Reading, int]]:

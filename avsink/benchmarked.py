@@ -1,7 +1,8 @@
 """What the benchmarks measured, as tables for the book.
 
-`data/benchmarks/` holds one JSON file each of `benchmarks/knockout.py`, `observe.py` and `parity.py`, as written by their
-`--out`. A clock is nothing to be tested, so these files are made by hand, on a machine that does nothing else.
+`data/benchmarks/` holds what `benchmarks/knockout.py` (at one length, and as `growth` at several), `observe.py` and
+`parity.py` wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a machine that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def parity() -> pd.DataFrame:
     return rows[list(shown)].rename(columns=shown)
 
 
-def speed() -> pd.DataFrame:
+def speed(name: str = "knockout") -> pd.DataFrame:
     """One row per (pathway or group of pathways, length of the prompt): columns of `charts.ratios`, seconds, kind."""
-    rows = pd.DataFrame(_read("knockout")["rows"]).rename(columns={"name": "label", "ratio_to_sdpa": "ratio"})
+    rows = pd.DataFrame(_read(name)["rows"]).rename(columns={"name": "label", "ratio_to_sdpa": "ratio"})
     return rows.assign(group=rows["tokens"].map("{:,} tokens".format)).sort_values("tokens", kind="stable")
 
 
@@ -51,24 +52,24 @@ def speed_in_words(rows: pd.DataFrame) -> str:
     """The range of the ratios of each length, for readers who hear the page."""
     rows = rows[rows["kind"] == "pathway"]
     parts = [
-        f"at {group} from {part['ratio'].min():.1f} times faster ({part.loc[part['ratio'].idxmin(), 'label']}) "
-        f"to {part['ratio'].max():.0f} times ({part.loc[part['ratio'].idxmax(), 'label']})"
+        f"at {group} from {part['ratio'].min():.1f} times ({part.loc[part['ratio'].idxmin(), 'label']}) to "
+        f"{part['ratio'].max():.0f} times ({part.loc[part['ratio'].idxmax(), 'label']})"
         for group, part in rows.groupby("group", sort=False)
     ]
-    return "Every pathway is cheaper than full passes: " + "; ".join(parts) + "."
+    return "Times faster than full passes: " + "; ".join(parts) + "."
 
 
 def groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """Many pathways in one replay, the clean run included: seconds of both sides, and their ratios."""
+    """Many pathways in one replay, the clean run included: seconds, and how many times faster than each reference."""
     rows = rows[rows["kind"] == "group"]
     shown = {
         "label": "pathways",
         "tokens": "tokens",
         "windows": "windows",
         "engine_seconds": "seconds",
-        "sdpa_seconds": "full passes, fused",
         "ratio": "times faster",
-        "ratio_to_eager": "than eager ones",
+        "ratio_to_causal": "than passes with masks in the window alone",
+        "ratio_to_eager": "than eager passes",
     }
     return rows[list(shown)].rename(columns=shown)
 

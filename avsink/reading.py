@@ -12,7 +12,7 @@ With `start`, the first position at which anything of a step differs from the cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,11 @@ class Below:
     def keys(self) -> Tensor | slice:
         """Positions of the keys."""
         return slice(0, len(self.readable)) if self.readable.all() else self.readable.nonzero()[:, 0]
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """0 for keys that may be read, -inf for others, (start,)."""
+        return torch.zeros(len(self.readable)).masked_fill_(~self.readable, float("-inf"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,19 @@ class Reading:
         return len(self.own) == len(self.amid)
 
     @cached_property
+    def alone(self) -> bool:
+        """Amid, the step reads its own keys and no others, and reads them in the ordinary way."""
+        return self.whole and not self.rescored
+
+    @cached_property
+    def readable(self) -> Tensor:
+        """Which keys amid are read in the ordinary way, bool (R, A)."""
+        readable = self.amid <= self.rows[:, None]
+        for queries, source, _ in self._edges:
+            readable[queries[:, None], self._in_amid(source)] = False
+        return readable
+
+    @cached_property
     def patches(self) -> tuple[tuple[Patch, ...], ...]:
         """The keys amid that are read in the ordinary way."""
         edges = [(queries, keys) for queries, source, _ in self._edges if len(keys := self._in_amid(source))]
@@ -123,7 +141,7 @@ class Reading:
                 parts.append(Below((of_row == kind).nonzero()[:, 0], keys, keys.numpy().tobytes()))
         return tuple(parts)
 
-    def _rescored(self):
+    def _rescored(self) -> Iterator[Rescored]:
         cut = [(queries, source) for queries, source, score in self._edges if score is None]
         seen: list[tuple[Tensor, Tensor]] = []
         for queries, source, score in self._edges:

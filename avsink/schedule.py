@@ -25,6 +25,8 @@ from avsink.states import States
 
 __all__ = ["Node", "Schedule", "Step"]
 
+NONE = torch.empty(0, dtype=torch.long)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
@@ -113,17 +115,17 @@ class Schedule:
         return self._steps[key]
 
     def _replaced(self, plans: list[tuple[Intervention, ...]], layer: int) -> Tensor:
-        """Rows whose inputs to this layer no plan takes from the layer before, bool (N,)."""
-        replaced = torch.ones(self.n, dtype=torch.bool)
+        """Rows whose inputs to this layer no plan takes from the layer before."""
+        replaced = None
         for plan in plans:
-            own = torch.zeros_like(replaced)
-            for one in plan if layer < self.n_layers else ():
-                if one.acts(layer) and (given := one.given(layer)) is not None:
-                    own[given[0]] = True
-                if one.acts(layer) and (gone := one.gone(layer)) is not None:
-                    own[gone] = True
-            replaced &= own
-        return replaced
+            acting = [one for one in plan if one.acts(layer)] if layer < self.n_layers else []
+            given = [found[0] for one in acting if (found := one.given(layer)) is not None]
+            own = given + [found for one in acting if (found := one.gone(layer)) is not None]
+            if not own:
+                return NONE
+            flags = self._flags(own)
+            replaced = flags if replaced is None else replaced & flags
+        return replaced.nonzero()[:, 0]
 
     def _new_step(self, acting: list[Intervention], parent: Node | None, replaced: Tensor, layer: int) -> Step | None:
         gone = self._flags(positions for one in acting if (positions := one.gone(layer)) is not None)
@@ -146,7 +148,8 @@ class Schedule:
         matters = torch.arange(self.n) <= self.wanted[-1]
         if layer + 1 == self.n_layers:
             matters = self._flags([self.wanted])
-        rows = changed & matters & ~replaced & ~gone
+        rows = changed & matters & ~gone
+        rows[replaced] = False
         if not rows.any():
             return None
         read = torch.arange(self.n) <= int(rows.nonzero()[-1])

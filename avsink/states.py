@@ -223,6 +223,6 @@ class _Keeper(Listener):
                 return added
         raise RuntimeError(
             f"something changes the states of {type(self.decoder).__name__} between layers {layer} and {layer + 1}, "
-            "and replays would miss it: either another tool has put a hook there, which must go, or this family does so "
-            "itself, which avsink/states.py must learn"
+            "and replays would miss it: either another tool has put a hook there, which must go, or this family does "
+            "so itself, which avsink/states.py must learn"
         )

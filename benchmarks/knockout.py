@@ -3,10 +3,11 @@
 For each length of prompt N, in one process, in turn:
 
 1. the engine: a clean run, timed apart, and for each of the 22 pathways one `replay` of its windows, one a layer;
-2. the plain reference (`plain.Reference`) in SDPA attention: a full forward pass for each window. What a pass costs
-   depends on its window and not on the edges that are cut, so the pathways share the work of timing them: beside each
-   pathway run `--reference-windows` windows, the next ones in turn. The best time of each window counts, whichever
-   pathway it was for; a window that never had its turn gets the mean of the others. Masks are made off the clock;
+2. the plain reference (`plain.Reference`) in SDPA attention: a full forward pass for each window, `sdpa` with 4-D masks
+   in all layers, `causal` with masks in the window's alone, which is faster. What a pass costs depends on its window
+   and not on the edges that are cut, so the pathways share the work of timing them: beside each pathway run
+   `--reference-windows` windows, the next ones in turn. The best time of each window counts, whichever pathway it was
+   for; a window that never had its turn gets the mean of the others. Masks are made off the clock;
 3. the same in eager attention, which published scripts force, but for the middle window alone, once a round;
 4. groups of pathways: all their plans in one `replay`, clean run included, against as many sweeps of the reference,
    whose clean run is not counted;
@@ -14,8 +15,9 @@ For each length of prompt N, in one process, in turn:
 
 The *arithmetic limit* of a plan counts rows x layers. It needs the rows from the first target that has a source before
 it, in the layers from the window's first; a full pass has N x L. The limit of a sweep is `windows N L / sum of needs`,
-as if every row cost the same. `share` is the ratio to SDPA over this limit. `limit_of_engine` is the same from the
-engine's own count, which is finer: what windows have in common counts once, and the last layer needs but one row.
+as if every row cost the same. `share` is the ratio to the faster reference, `causal`, over this limit.
+`limit_of_engine` is the same from the engine's own count, which is finer: what windows have in common counts once, and
+the last layer needs but one row.
 
 JSON: `settings` (flat); `clean`, the clean runs, one a length; `rows`, one a pathway or group (`kind`) and length;
 `growth`, one a pathway or group: the exponents p of seconds ~ N^p, fitted over all lengths, and the ratios to SDPA;
@@ -75,7 +77,7 @@ class Bench:
     def measure(self, names: Sequence[str]) -> tuple[common.Clock, dict[str, float]]:
         """Everything, `--repeat` times in turn. Times by pathway, group, or (side, window); differences by pathway."""
         clock, differences = common.Clock(self.model.device), dict.fromkeys(names, 0.0)
-        references = {side: Reference(self.model, self.inputs, implementation=side) for side in sides(self.args)}
+        references = {side: Reference(self.model, self.inputs, side=side) for side in sides(self.args)}
         turns = itertools.cycle(in_turn(len(self.windows)))
         for _ in range(self.args.repeat):
             run = clock.time("clean run", lambda: clean_run(self.model, self.inputs))
@@ -83,7 +85,8 @@ class Bench:
             for name in names:
                 plans, edges = self.plans([name]), list(PATHWAYS[name].edges(self.layout))
                 answers = clock.time(name, lambda run=run, plans=plans: run.replay(plans, progress=False))
-                windows = {"sdpa": [next(turns) for _ in range(self.args.reference_windows)]}
+                chosen = [next(turns) for _ in range(self.args.reference_windows)]
+                windows = {"sdpa": chosen, "causal": chosen}
                 if name == names[0] and "eager" in references:
                     windows["eager"] = [len(self.windows) // 2]
                 for side, chosen in windows.items():
@@ -120,7 +123,7 @@ class Bench:
                     **{f"{side}_seconds": len(members) * one for side, one in sweep.items()},
                     **{f"ratio_to_{side}": len(members) * one / seconds for side, one in sweep.items()},
                     "limit": limit,
-                    "share": len(members) * sweep["sdpa"] / seconds / limit,
+                    "share": len(members) * sweep["causal"] / seconds / limit,
                     "limit_of_engine": cost.full / (cost.rows + clean),
                     "max_difference": differences.get(name),
                 }
@@ -140,7 +143,7 @@ def groups_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def sides(args: argparse.Namespace) -> list[str]:
-    return ["sdpa"] if args.no_eager else ["sdpa", "eager"]
+    return ["sdpa", "causal"] if args.no_eager else ["sdpa", "causal", "eager"]
 
 
 def growth(rows: list[dict], args: argparse.Namespace) -> list[dict]:
@@ -170,7 +173,7 @@ def probe(args: argparse.Namespace, name: str, *, tokens: int) -> dict[str, floa
     if side == "engine":
         plans = bench.plans(GROUPS.get(what, (what,)))
         return common.peak_of(lambda: clean_run(bench.model, bench.inputs).replay(plans, progress=False), bench.model)
-    reference = Reference(bench.model, bench.inputs, implementation=side)
+    reference = Reference(bench.model, bench.inputs, side=side)
 
     def one_window():
         mask = reference.mask(list(PATHWAYS["V+A↛Question"].edges(bench.layout)))

@@ -64,8 +64,8 @@ def test_the_oracle_is_the_stock_decoder_with_a_mask():
     edges = [(inputs.layout.video, inputs.layout.question)]
     plan = [dict(kind="block", source=source, target=target, layers=[1]) for source, target in edges]
     expected = plain.oracle(model, inputs, plan, positions=[95])[0].softmax(-1)
-    for implementation in ("sdpa", "eager"):
-        reference = plain.Reference(model, inputs, implementation=implementation)
+    for side in ("sdpa", "causal", "eager"):
+        reference = plain.Reference(model, inputs, side=side)
         found = reference.sweep(reference.mask(edges), [[1], []])
         torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
         torch.testing.assert_close(found[1], clean_run(model, inputs).probabilities, atol=1e-6, rtol=0)
@@ -85,9 +85,9 @@ def test_knockout_prints_every_pathway_and_group(capsys):
         assert len(rows) == len(PATHWAYS) + len(knockout.GROUPS)
         assert all(row["max_difference"] < 1e-6 and row["windows"] == 3 for row in pathways)
         for row in rows:
-            for side in ("sdpa", "eager"):
+            for side in ("sdpa", "causal", "eager"):
                 assert row[f"ratio_to_{side}"] == pytest.approx(row[f"{side}_seconds"] / row["engine_seconds"])
-            assert row["share"] == pytest.approx(row["ratio_to_sdpa"] / row["limit"])
+            assert row["share"] == pytest.approx(row["ratio_to_causal"] / row["limit"])
             assert row["limit_of_engine"] >= 0.99 * row["limit"] > 0.9
     late = next(row for row in rows if row["name"].startswith("late"))
     assert late["name"] == "late targets (17)" and late["windows"] == 17 * 3
