@@ -37,7 +37,7 @@ def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 
 def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption: str, description: str) -> Figure:
-    """Which tokens a replay computes at which layer; a menu picks the pathway, a slider the window.
+    """Which tokens a replay computes at which layer; two menus pick the pathway and the window.
 
     df: runs of neighbouring tokens, `start` to `stop`, by `pathway`, `centre` of the window and `layer`.
     stripes: the prompt, likewise in runs of one `kind` of token.
@@ -46,8 +46,8 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     n, centres = int(stripes["stop"].max()), sorted(df["centre"].unique().tolist())
     names = list(dict.fromkeys(df["pathway"]))
     menu = alt.param(name="blocked", value=names[0], bind=alt.binding_select(options=names, name="blocked: "))
-    slider = alt.param(
-        name="around", value=centres[len(centres) // 2], bind=alt.binding_radio(options=centres, name="around layer: ")
+    around = alt.param(
+        name="around", value=centres[len(centres) // 2], bind=alt.binding_select(options=centres, name="around layer: ")
     )
     x = alt.X(
         "start:Q", title=None, scale=alt.Scale(domain=[0, n], nice=False), axis=alt.Axis(labels=False, ticks=False)
@@ -67,7 +67,7 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
         )
     )
     height = min(300, max(140, 22 * n_layers))
-    upper = alt.layer(clean, rows).add_params(menu, slider).properties(width="container", height=height)
+    upper = alt.layer(clean, rows).add_params(menu, around).properties(width="container", height=height)
     kinds = [kind for kind in look.STRIPES if kind in set(stripes["kind"])]
     lower = (
         alt.Chart(stripes)

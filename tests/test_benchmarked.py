@@ -1,0 +1,26 @@
+"""The tables of the benchmarks' page, from the files that are committed."""
+
+from avsink import benchmarked
+from avsink.knockout import PATHWAYS
+
+
+def test_parity_was_shown_for_all_families():
+    rows = benchmarked.parity()
+    assert len(rows) == 4 and (rows["random plans"] >= 200).all()
+    assert (rows["max |Δ logit|, float32"] <= 1e-4).all() and (rows["other answers"] == 0).all()
+
+
+def test_speed_has_every_pathway_and_the_sentence_names_the_extremes():
+    rows = benchmarked.speed()
+    ways = rows[rows["kind"] == "pathway"]
+    assert set(ways["label"]) == set(PATHWAYS)
+    slowest = ways.loc[ways["ratio"].idxmin(), "label"]
+    assert slowest in benchmarked.speed_in_words(rows) and "1,000 tokens" in benchmarked.speed_in_words(rows)
+    assert benchmarked.speed("growth")["tokens"].unique().tolist() == [500, 1000, 2000, 4000]
+
+
+def test_groups_memory_and_observers_are_tables():
+    assert len(benchmarked.groups(benchmarked.speed())) == 5
+    assert "1,000 tokens" in benchmarked.memory() and benchmarked.memory().notna().all(axis=None)
+    assert benchmarked.observers()["run"].tolist() == ["plain", "observed", "eager"]
+    assert "12 layers of width 256" in benchmarked.setting("knockout")
