@@ -77,6 +77,7 @@ def groups(rows: pd.DataFrame) -> pd.DataFrame:
 def memory() -> pd.DataFrame:
     """What the sides add to a loaded model at their worst, MiB, by length of the prompt."""
     rows = pd.DataFrame(_read("knockout")["peaks"])
+    rows["side"] = rows["side"].str.replace("engine:", "engine, ")
     wide = rows.pivot_table(index="side", columns="tokens", values="growth_mib", sort=False)
     return wide.rename(columns="{:,} tokens".format).rename_axis(columns=None).reset_index()
 
