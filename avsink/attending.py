@@ -138,7 +138,7 @@ class Read:
                     at = patch.queries.flatten()
                     some[0][:, :, at], some[1][:, :, at] = self._patch(patch, queries[:, :, at], keys)
             found = some if found is None else attention.merge(found, some)
-        return found
+        return _nothing(queries) if found is None else found
 
     def _patch(self, patch: Patch, queries: Tensor, keys: tuple[Tensor, Tensor]) -> attention.Part:
         """queries: those of the patch, (times, heads, F q, D) -> the same shape, and their log-sum-exps."""
@@ -202,11 +202,12 @@ class Masks:
         self.most, self.bytes, self.made = most, 0, OrderedDict()
 
     def of(self, patch: Patch, *, like: Tensor) -> attention.Mask:
-        if patch not in self.made:
+        key = patch, like.device
+        if key not in self.made:
             mask = attention.Mask.of(patch.readable.to(like.device), dtype=like.dtype)
-            self.made[patch] = mask
+            self.made[key] = mask
             self.bytes += mask.bias.nbytes
             while self.bytes > self.most and len(self.made) > 1:
                 self.bytes -= self.made.popitem(last=False)[1].bias.nbytes
-        self.made.move_to_end(patch)
-        return self.made[patch]
+        self.made.move_to_end(key)
+        return self.made[key]

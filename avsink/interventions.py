@@ -33,7 +33,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from avsink.states import States
 
-__all__ = ["Block", "Discard", "Edges", "Intervention", "Plan", "Restore", "Reweight", "as_plan"]
+__all__ = ["Block", "Discard", "Edges", "Intervention", "Plan", "Restore", "Reweight", "as_plan", "as_positions"]
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -60,7 +60,7 @@ class Intervention:
 
     def __post_init__(self):
         for name in self.POSITIONS:
-            object.__setattr__(self, name, _positions(getattr(self, name), field=self._named(name)))
+            object.__setattr__(self, name, as_positions(getattr(self, name), field=self._named(name)))
         if "layers" in self.__dict__:
             object.__setattr__(self, "layers", _layers(self.layers, field=self._named("layers")))
 
@@ -113,7 +113,17 @@ def as_plan(plan: Plan) -> tuple[Intervention, ...]:
     for one in together:
         if not isinstance(one, Intervention):
             raise TypeError(f"a plan is an intervention or a sequence of them; this one holds a {type(one).__name__}")
+    rescoring = [one for one in together if isinstance(one, Reweight)]
+    for at, one in enumerate(rescoring):
+        for other in rescoring[at + 1 :]:
+            shared = (_common(torch.cat([r.boost, r.damp]) for r in (one, other)), _common((one.target, other.target)))
+            if all(shared) and set(one.layers) & set(other.layers):
+                raise ValueError("Reweight.target: two interventions of a plan change the scores of the same edges")
     return together
+
+
+def _common(positions: Iterable[Tensor]) -> set[int]:
+    return set.intersection(*(set(some.tolist()) for some in positions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +163,9 @@ class Restore(Intervention):
 
     def check(self, states: States) -> None:
         super().check(states)
+        if not isinstance(self.states, type(states)):
+            kind = type(self.states).__name__
+            raise TypeError(f"{self._named('states')}: these are what a run left, `other_run.states`, and not a {kind}")
         if reason := states.differs(self.states, at=self.positions):
             raise ValueError(f"{self._named('states')}: they come from another prompt or model: {reason}")
 
@@ -181,7 +194,7 @@ class Reweight(Intervention):
             raise ValueError(
                 f"{self._named('boost')} and damp share the position {shared[0]}; a key is one or the other"
             )
-        if not 0 <= self.alpha < float("inf"):
+        if not isinstance(self.alpha, (int, float)) or not 0 <= self.alpha < float("inf"):
             raise ValueError(f"{self._named('alpha')}: {self.alpha} is not a finite weight of 0 or more")
 
     def edges(self, layer: int) -> tuple[Edges, ...]:
@@ -219,10 +232,14 @@ def _moved(scores: Tensor, *, by: float) -> Tensor:
     return scores + by * scores.abs()
 
 
-def _positions(given: Iterable[int] | Tensor, *, field: str) -> Tensor:
+def as_positions(given: Iterable[int] | Tensor, *, field: str) -> Tensor:
     """Sorted, each once, on the CPU: (n,)."""
     if not isinstance(given, Tensor):
-        given = torch.as_tensor(_listed(given, field=field, of="positions"))
+        given = _listed(given, field=field, of="positions")
+        try:
+            given = torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise TypeError(f"{field}: positions are a list of whole numbers, not {given!r}"[:200]) from None
     if given.numel() == 0:
         return torch.empty(0, dtype=torch.long)
     if given.ndim != 1 or given.dtype not in WHOLE:

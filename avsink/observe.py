@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from avsink.interventions import as_positions
 from avsink.states import Listener, decoder_inputs, run_decoder
 
 __all__ = ["ColumnMeans", "LastRow", "Norms", "Observer", "observe"]
@@ -50,12 +51,13 @@ class LastRow(Observer):
     """
 
     def __init__(self, groups: Mapping[str, Tensor]):
-        self.groups = groups
+        self.groups = _checked("LastRow", groups)
 
     def begin(self):
         self.rows: list[Tensor] = []
 
     def read(self, layer, query, key, value, *, scaling):
+        _require_inside("LastRow", self.groups, query.shape[1])
         weights = _weights(query, key, torch.tensor([query.shape[1] - 1]), scaling=scaling)  # (heads, 1, N)
         self.rows.append(weights.mean(dim=0)[0].cpu())
 
@@ -72,13 +74,14 @@ class ColumnMeans(Observer):
     """
 
     def __init__(self, **groups: Tensor):
-        self.groups = {name: positions.sort().values for name, positions in groups.items()}
+        self.groups = _checked("ColumnMeans", groups)
 
     def begin(self):
         self.means: dict[str, list[Tensor]] = {name: [] for name in self.groups}
 
     def read(self, layer, query, key, value, *, scaling):
         heads, n, _ = query.shape
+        _require_inside("ColumnMeans", self.groups, n)
         for name, positions in self.groups.items():
             total = torch.zeros(n, device=query.device)
             for rows in _blocks(positions, bytes_each=4 * heads * n):
@@ -105,6 +108,8 @@ class Norms(Observer):
         self.found: dict[str, list[Tensor]] = {"l2": [], "phi": []} if self.dims else {"l2": []}
 
     def enter(self, layer, states, arguments):
+        if wrong := [dim for dim in self.dims if not 0 <= dim < states.shape[-1]]:
+            raise ValueError(f"Norms: there is no dimension {wrong[0]}; this model's are 0 to {states.shape[-1] - 1}")
         norm = torch.linalg.vector_norm(states, dim=-1, dtype=torch.float32)  # (N,)
         self.found["l2"].append(norm.cpu())
         if self.dims:
@@ -113,6 +118,16 @@ class Norms(Observer):
 
     def result(self) -> dict[str, Tensor]:
         return {name: torch.stack(rows) for name, rows in self.found.items()}
+
+
+def _checked(observer: str, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: as_positions(positions, field=f"{observer}, {name}") for name, positions in groups.items()}
+
+
+def _require_inside(observer: str, groups: Mapping[str, Tensor], n: int) -> None:
+    for name, positions in groups.items():
+        if len(positions) and int(positions[-1]) >= n:
+            raise ValueError(f"{observer}, {name}: position {int(positions[-1])} is outside of the prompt's {n} tokens")
 
 
 def _weights(query: Tensor, key: Tensor, rows: Tensor, *, scaling: float) -> Tensor:

@@ -42,7 +42,7 @@ class Patch:
 
 
 def patches(rows: Tensor, amid: Tensor, edges: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[Patch, ...], ...]:
-    """Groups of patches. No query is twice in one group; the groups are to be merged.
+    """Groups of patches. No query is twice in one group; the groups are to be merged, and a query may be in none.
 
     rows, amid: positions of queries (R,) and keys (A,), sorted. edges: (indices into rows, indices into amid), cut.
     """
@@ -51,7 +51,8 @@ def patches(rows: Tensor, amid: Tensor, edges: Sequence[tuple[Tensor, Tensor]]) 
         return ((_patch(rows, amid, every_row, every_key, edges),),)
     kinds = _kinds(len(rows), len(amid), edges)
     if len(kinds) <= KINDS:
-        return (tuple(_patch(rows, amid, queries, keys.nonzero()[:, 0]) for queries, keys in kinds if keys.any()),)
+        first = tuple(_patch(rows, amid, queries, keys.nonzero()[:, 0]) for queries, keys in kinds if keys.any())
+        return (first,) if first else ()
 
     whole = [queries for queries, keys in kinds if keys.all()]
     cut = [(queries, keys) for queries, keys in kinds if not keys.all()]

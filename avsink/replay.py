@@ -7,8 +7,9 @@
    place and once for all plans, and each step's own;
 4. the rows asked for leave the last layer; all others are the clean run's.
 
-Memory: states of all steps between two layers, and one layer's work, are kept within `max_bytes` by doing fewer plans,
-and fewer steps, at a time. One step by itself is never split, so a pass like a plain forward's is the least there is.
+Memory: states of all steps between two layers, and one layer's work, are kept within `max_bytes`, as estimated from
+rows and widths, by doing fewer plans, and fewer steps, at a time. One step by itself is never split, so a pass like a
+plain forward's is the least there is.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ class _Pass:
         left: dict[Node, Tensor] = {}
         for layer, nodes in enumerate(self.schedule.layers):
             before, left = left, {}
+            self.readings = {
+                node.step: self.readings.get(node.step) or Reading(node.step, n=self.states.n) for node in nodes
+            }
             for batch in self._batches(nodes):
                 outputs = self._outputs(layer, batch, before)
                 left.update(zip(batch, outputs.split([node.step.size for node in batch]), strict=True))
@@ -101,19 +105,19 @@ class _Pass:
     def _batches(self, nodes: list[Node]) -> Iterator[list[Node]]:
         batch, rows = [], 0
         for node in nodes:
-            if batch and rows + node.step.size > self.most_rows:
+            reading = self.readings[node.step]
+            # Keys that are not all a step's own are copied together, which weighs about a fourth of a row's work.
+            work = node.step.size + node.step.lent.numel() + (0 if reading.whole else len(reading.amid) // 4)
+            if batch and rows + work > self.most_rows:
                 yield batch
                 batch, rows = [], 0
             batch.append(node)
-            rows += node.step.size
+            rows += work
         if batch:
             yield batch
 
     def _outputs(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> Tensor:
         """What the rows of these nodes leave the layer with, one node behind the other, (rows, width)."""
-        for node in batch:
-            if node.step not in self.readings:
-                self.readings[node.step] = Reading(node.step, n=self.states.n)
         readings = [self.readings[node.step] for node in batch]
         read = Read(self.states, layer, readings, self.masks, lent=self._lent(layer, batch, before))
         inputs = torch.cat([self._inputs(layer, node, before) for node in batch])

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 
 import psutil
 import torch
@@ -83,8 +84,9 @@ class Run:
     def replay(self, plans: Sequence[Plan], *, max_bytes: int | None = None, progress: bool = True) -> Tensor:
         """Distributions of the next token under each of `plans`, float32 (plans, vocabulary), on the model's device.
 
-        max_bytes: memory that may be used beyond the run's own; by default a quarter of what is free. Less memory means
-            more passes, and never a failure or other numbers, rounding apart; the least is what one plan needs.
+        max_bytes: about how much memory the states and the work of all plans together may take, beside the run's own
+            and the answer itself; by default a quarter of what is free. Less memory means more passes, and never a
+            failure or other numbers, rounding apart. One plan's step is not split, so the least is what that needs.
         progress: show a bar, counting layer-rows, if it takes more than a few seconds.
         Raises ValueError or TypeError, naming the field, for a plan that does not fit this run.
         """
@@ -98,6 +100,8 @@ class Run:
         """Next-token logits at `positions` under each plan, float32 (plans, positions, vocabulary)."""
         plans = self._checked(plans)
         wanted, order = self._wanted(positions, plans)
+        if max_bytes is not None and not (isinstance(max_bytes, int) and max_bytes > 0):
+            raise ValueError(f"max_bytes: {max_bytes!r} is not a number of bytes")
         if max_bytes is None:
             max_bytes = _free(self.model.device) // SHARE
         rows = replay(self.model, self.states, plans, wanted=wanted, max_bytes=max_bytes, progress=progress)
@@ -105,7 +109,7 @@ class Run:
         clean = self._clean_logits(wanted)
         found = clean.repeat(len(plans), 1, 1)
         if changed.any():
-            found[changed] = logits(self.model, self.model.decoder.norm(rows[changed]))
+            found[changed.to(found.device)] = logits(self.model, self.model.decoder.norm(rows[changed]))
         return found[:, order]
 
     def cost(self, plans: Sequence[Plan]) -> Cost:
@@ -116,6 +120,8 @@ class Run:
         return Cost(rows=rows, full=len(plans) * states.n * states.n_layers)
 
     def _checked(self, plans: Sequence[Plan]) -> list[tuple[Intervention, ...]]:
+        if isinstance(plans, Intervention):
+            raise TypeError("plans: a list of plans is needed, also for one: replay([plan])")
         plans = [as_plan(plan) for plan in plans]
         for intervention in {id(one): one for plan in plans for one in plan}.values():
             intervention.check(self.states)
@@ -123,7 +129,10 @@ class Run:
 
     def _wanted(self, positions: Iterable[int], plans: list[tuple[Intervention, ...]]) -> tuple[Tensor, Tensor]:
         """Sorted positions, and where each one asked for stands among them."""
-        asked = torch.as_tensor([int(p) for p in positions], dtype=torch.long)
+        try:
+            asked = torch.as_tensor([index(p) for p in positions], dtype=torch.long)
+        except TypeError:
+            raise TypeError(f"positions: {positions!r} is not a list of whole numbers") from None
         if not len(asked) or int(asked.min()) < 0 or int(asked.max()) >= self.states.n:
             raise ValueError(f"positions: {asked.tolist()} must be some of the prompt's, 0 to {self.states.n - 1}")
         wanted, order = asked.unique(return_inverse=True)

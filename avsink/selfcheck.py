@@ -242,11 +242,21 @@ def _records(case: _Case) -> None:
         states[:, video] = given
         return ((states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": states})
 
-    hook = case.decoder.layers[0].register_forward_pre_hook(overwrite, with_kwargs=True, prepend=True)
-    try:
-        patched = clean_run(case.model, case.prompts[0])
-    finally:
-        hook.remove()
+    def run_with_hook(layer):
+        hook = case.decoder.layers[layer].register_forward_pre_hook(overwrite, with_kwargs=True, prepend=True)
+        try:
+            return clean_run(case.model, case.prompts[0])
+        finally:
+            hook.remove()
+
+    middle = len(case.layers) // 2
+    try:  # behind the first layer a foreign hook is refused; if not, it must at least be seen
+        seen = middle == 0 or torch.equal(run_with_hook(middle).states.inputs[middle][video], given)
+    except RuntimeError as error:
+        seen = "between layers" in str(error)
+    if not seen:
+        raise _Wrong(f"what a hook overwrites at the entry of layer {middle} is neither refused nor recorded")
+    patched = run_with_hook(0)
     if torch.equal(patched.states.output, run.states.output):
         raise _Wrong("what a hook overwrites at the entry of layer 0 does not reach the layers")
     if not torch.equal(patched.states.inputs[0][video], given):

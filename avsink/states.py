@@ -33,6 +33,7 @@ class States:
     output: of the last layer, before the final norm, (N, width).
     added: layer -> what the decoder adds to that layer's output, (N, width); most families add nothing.
     rotary: cosines and sines of all positions, each (1, N, D). tokens: ids (N,), or None if they were not at hand.
+    decoder: the module that left them.
     """
 
     inputs: tuple[Tensor, ...]
@@ -42,6 +43,7 @@ class States:
     added: Mapping[int, Tensor]
     rotary: tuple[Tensor, Tensor]
     tokens: Tensor | None
+    decoder: object = None
 
     @property
     def n(self) -> int:
@@ -60,6 +62,8 @@ class States:
             )
         if self is other:
             return None
+        if self.decoder is not other.decoder:
+            return "another model left them"
         if not torch.equal(self.rotary[0][:, at], other.rotary[0][:, at]):
             return "the tokens stand at other positions (time, height, width)"
         if self.tokens is not None and other.tokens is not None:
@@ -211,6 +215,7 @@ class _Keeper(Listener):
             added=self.added,
             rotary=self.rotary,
             tokens=None if tokens is None else tokens[0].cpu(),
+            decoder=self.decoder,
         )
 
     def _added(self, layer: int, left: Tensor, entered: Tensor) -> Tensor:

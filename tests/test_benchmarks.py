@@ -127,7 +127,7 @@ def test_a_peak_is_measured_in_a_process_of_its_own(monkeypatch, capsys):
     rows = printed(capsys, observe, "--tokens", "96")["rows"]
     assert [row.get("ratio_of_peak_mib") for row in rows] == [1, 1, 1, None, None, None]
     peaks = printed(capsys, knockout, "--tokens", "96", "--pathways", "Video↛Last", "--no-eager")["peaks"]
-    sides = ["engine:V+A↛Question", "engine:Cross-frame", "engine:all", "sdpa"]
+    sides = ["engine:V+A↛Question", "engine:Cross-frame", "engine:all", "sdpa", "causal"]
     assert [row["side"] for row in peaks] == sides
     assert [what["probe"] for what in asked] == ["plain", "observed", "eager", *sides]
 

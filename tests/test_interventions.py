@@ -43,6 +43,10 @@ def test_what_does_the_same_is_known_as_the_same():
         (lambda: Reweight([1, 2], [2], 0.2, [0], target=[5]), "Reweight.boost and damp share the position 2"),
         (lambda: Reweight([1], [2], -0.2, [0], target=[5]), "Reweight.alpha"),
         (lambda: Reweight([1], [2], float("nan"), [0], target=[5]), "Reweight.alpha"),
+        (lambda: Block([[1, 2], [3]], [2], [0]), "Block.source: positions are a list of whole numbers"),
+        (lambda: Block("abc", [2], [0]), "Block.source: positions are a list of whole numbers"),
+        (lambda: Block([2**70], [2], [0]), "Block.source: positions are a list of whole numbers"),
+        (lambda: Reweight([1], [2], "x", [0], target=[5]), "Reweight.alpha"),
         (lambda: Discard([1], after_layer=-1), "Discard.after_layer: -1 is no layer"),
     ],
 )
@@ -71,8 +75,10 @@ def test_what_cannot_be_meant_is_refused_at_once(make, says):
         ),
         (
             lambda run: (Reweight([1], [], 0.1, [0], target=[9]), Reweight([], [1], 0.2, [0], target=[8, 9])),
-            "Reweight: .* same edges",
+            "Reweight.target: .* same edges",
         ),
+        (lambda run: Restore([1], [0], run), "Restore.states: .* not a Run"),
+        (lambda run: Restore([1], [0], None), "Restore.states: .* not a NoneType"),
         (lambda run: "Block", "a plan is an intervention or a sequence"),
         (lambda run: [torch.tensor([1])], "a plan is an intervention or a sequence"),
     ],
@@ -120,6 +126,24 @@ def test_what_changes_nothing_changes_nothing(run):
     ]
     assert run.cost(plans).rows == 0
     assert all(torch.equal(row, run.probabilities) for row in run.replay(plans))
+
+
+def test_states_of_another_model_are_refused(run):
+    other = TinyModel()
+    with pytest.raises(ValueError, match="Restore.states: .* another model"):
+        run.replay([Restore([4], [0], clean_run(other, prompt(other)).states)])
+
+
+def test_arguments_of_a_replay_are_checked(run):
+    block = Block([1], [2], [0])
+    with pytest.raises(TypeError, match="plans"):
+        run.replay(block)
+    for wrong in ("1G", 0, -5):
+        with pytest.raises(ValueError, match="max_bytes"):
+            run.replay([block], max_bytes=wrong)
+    for wrong in (5, [5.7]):
+        with pytest.raises(TypeError, match="positions"):
+            run.replay_logits([block], wrong)
 
 
 def test_a_plan_is_one_or_several():

@@ -113,6 +113,36 @@ def test_observers_hold_no_map(model, inputs):
             assert tensor.numel() <= n and tensor.untyped_storage().nbytes() <= 4 * n * 2
 
 
+@pytest.mark.parametrize(
+    ("observer", "says"),
+    [
+        (lambda n: LastRow({"a": [n]}), "LastRow, a: position"),
+        (lambda n: ColumnMeans(a=[0, n + 3]), "ColumnMeans, a: position"),
+        (lambda n: ColumnMeans(a=[-1]), "ColumnMeans, a: position -1"),
+        (lambda n: Norms([128]), "Norms: there is no dimension 128"),
+    ],
+)
+def test_what_cannot_be_observed_is_named(model, inputs, observer, says):
+    with pytest.raises(ValueError, match=says):
+        observe(model, inputs, [observer(inputs.layout.n)])
+
+
+def test_positions_count_once(model, inputs):
+    once, twice = (observe(model, inputs, [ColumnMeans(a=rows)])[0]["a"] for rows in ([9, 12], [12, 9, 9]))
+    torch.testing.assert_close(once, twice, atol=0, rtol=0, equal_nan=True)
+
+
+def test_weights_are_formed_for_some_queries_at_a_time(model, inputs, monkeypatch):
+    sizes = []
+    weights = module._weights
+    monkeypatch.setattr(
+        module, "_weights", lambda q, k, rows, **kw: sizes.append(len(rows)) or weights(q, k, rows, **kw)
+    )
+    monkeypatch.setattr(module, "SCORES", 4 * 4 * inputs.layout.n * 3)  # of three queries, for four heads
+    observe(model, inputs, [ColumnMeans(video=inputs.layout.video)])
+    assert max(sizes) == 3 and sum(sizes) == 4 * len(inputs.layout.video)
+
+
 def _tensors(value):
     if isinstance(value, torch.Tensor):
         yield value

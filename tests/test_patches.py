@@ -60,6 +60,19 @@ def test_random_cuts(seed, kinds, worth, monkeypatch):
     assert torch.equal(covered(found, len(rows), amid, rows), allowed(rows, amid, edges))
 
 
+def test_rows_that_have_lost_the_same_keys_by_different_edges_are_one_kind(worth):
+    rows = amid = torch.arange(N)
+    edges = [(torch.arange(20, 30), torch.arange(5)), (torch.arange(30, N), torch.arange(5))]
+    found = patches(rows, amid, edges)
+    assert torch.equal(covered(found, N, amid, rows), allowed(rows, amid, edges))
+
+
+def test_nothing_left_to_read_is_no_patch(worth):
+    rows = amid = torch.arange(N)
+    found = patches(rows, amid, [(rows, amid)])
+    assert found == () or not found[0][0].readable.any()
+
+
 def test_frames_cut_from_each_other_are_a_batch_of_causal_patches(monkeypatch):
     """Eight frames of four tokens, text behind: no mask is left but the text's, and the frames' for the text before."""
     monkeypatch.setattr(module, "WORTH", 0)

@@ -143,6 +143,16 @@ def test_an_error_inside_leaves_the_model_as_it_was(model, run, monkeypatch):
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in model.decoder.layers)
 
 
+@pytest.mark.parametrize("worth", [0, 2**16])
+def test_queries_that_have_lost_everything_read_nothing(run, monkeypatch, worth):
+    monkeypatch.setattr("avsink.patches.WORTH", worth)
+    n = run.states.n
+    cut = run.replay_logits(
+        [Block(range(n), range(n), range(4)), Reweight(range(n), [], 0.3, [1], target=range(n))], [n - 1]
+    )
+    assert cut.isfinite().all() and (cut[0] - run.logits).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("name", ["Cross-frame", "Cross-audio", "Audio↮Video", "Video↛Audio", "V+A↛NonOptQ"])
 def test_patches_and_one_mask_give_the_same(run, monkeypatch, name):
     plans = [PATHWAYS[name].plan(run.inputs.layout, layers=[layer]) for layer in range(4)]

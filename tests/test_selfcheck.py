@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -201,7 +202,22 @@ def test_records_made_ahead_of_others_hooks_are_caught(model, monkeypatch):
         return register(self, hook, **kwargs | {"prepend": True})
 
     monkeypatch.setattr(torch.nn.Module, "register_forward_pre_hook", ahead)
-    assert '"records show what layers are given": ' in (said := failure(model)) and "the record misses it" in said
+    assert '"records show what layers are given": ' in (said := failure(model)) and "nor recorded" in said
+
+
+def test_records_that_miss_a_patch_behind_the_first_layer_are_caught(model, monkeypatch):
+    from avsink import states
+
+    hooks = states._hooks
+
+    def ahead(layers, listeners):  # the first layer's in their place, the others' before anybody else's
+        for layer in layers[1:]:
+            register = layer.register_forward_pre_hook
+            monkeypatch.setattr(layer, "register_forward_pre_hook", partial(register, prepend=True))
+        return hooks(layers, listeners)
+
+    monkeypatch.setattr(states, "_hooks", ahead)
+    assert '"records show what layers are given": ' in failure(model)
 
 
 # (g) faults of the engine
