@@ -113,17 +113,7 @@ def as_plan(plan: Plan) -> tuple[Intervention, ...]:
     for one in together:
         if not isinstance(one, Intervention):
             raise TypeError(f"a plan is an intervention or a sequence of them; this one holds a {type(one).__name__}")
-    rescoring = [one for one in together if isinstance(one, Reweight)]
-    for at, one in enumerate(rescoring):
-        for other in rescoring[at + 1 :]:
-            shared = (_common(torch.cat([r.boost, r.damp]) for r in (one, other)), _common((one.target, other.target)))
-            if all(shared) and set(one.layers) & set(other.layers):
-                raise ValueError("Reweight.target: two interventions of a plan change the scores of the same edges")
     return together
-
-
-def _common(positions: Iterable[Tensor]) -> set[int]:
-    return set.intersection(*(set(some.tolist()) for some in positions))
 
 
 @dataclass(frozen=True, eq=False)

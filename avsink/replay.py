@@ -1,4 +1,4 @@
-"""Replays: the exact outcome of many plans for a fraction of a forward pass each .
+"""Replays: the exact outcome of many plans for a fraction of a forward pass each.
 
 1. `Schedule` says which rows must be computed at which layer, and which plans share them;
 2. layer by layer, the rows of all plans stand side by side as one long sequence, and the model's own layer runs on it.

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -139,6 +140,9 @@ class Schedule:
         if int(put.sum()) < sum(len(positions) for positions, _ in given):
             raise ValueError(f"Restore.positions: a plan gives one row two states at layer {layer}")
         edges = tuple(e for one in acting for e in one.edges(layer) if len(e.source) and len(e.target))
+        for one, other in combinations([edge for edge in edges if edge.score], 2):
+            if torch.isin(one.target, other.target).any() and torch.isin(one.source, other.source).any():
+                raise ValueError(f"Reweight.target: a plan changes the scores of the same edges twice at layer {layer}")
 
         passed = self._flags([] if parent is None else [parent.step.rows]) & ~put & ~gone
         foreign = passed | put

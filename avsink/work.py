@@ -5,7 +5,7 @@ Nothing is run for these numbers. They are read off the schedule (`avsink.schedu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from avsink.interventions import as_plan
 from avsink.knockout import PATHWAYS, window
+from avsink.layout import runs
 from avsink.schedule import Schedule
 
 __all__ = ["computed", "savings", "segments"]
@@ -43,14 +44,16 @@ def computed(run, *, k: int, pathways: Sequence[str], centres: Sequence[int]) ->
             plan = as_plan(PATHWAYS[name].plan(run.inputs.layout, layers=window(centre, k=k, n_layers=n_layers)))
             for layer, nodes in enumerate(Schedule([plan], n=n, n_layers=n_layers, wanted=last).layers):
                 for node in nodes:
-                    found += [(name, centre, layer, start, stop, stop - start) for start, stop in _runs(node.step.rows)]
+                    found += [
+                        (name, centre, layer, start, stop, stop - start) for start, stop in _spans(node.step.rows)
+                    ]
     return pd.DataFrame(found, columns=["pathway", "centre", "layer", "start", "stop", "tokens"])
 
 
 def segments(layout) -> pd.DataFrame:
     """The prompt as stripes of one kind of token each: kind, start, stop."""
     groups = layout.groups()
-    stripes = [(start, stop, kind) for kind in STRIPES for start, stop in _runs(groups[kind])]
+    stripes = [(start, stop, kind) for kind in STRIPES for start, stop in _spans(groups[kind])]
     return pd.DataFrame(sorted(stripes), columns=["start", "stop", "kind"])[["kind", "start", "stop"]]
 
 
@@ -60,9 +63,5 @@ def _sweep(run, name: str, *, k: int) -> list:
     return [PATHWAYS[name].plan(run.inputs.layout, layers=blocked) for blocked in windows]
 
 
-def _runs(positions: Tensor) -> Iterator[tuple[int, int]]:
-    """Sorted positions as (start, stop) of runs without gaps."""
-    breaks = (positions.diff() > 1).nonzero()[:, 0] + 1
-    for run in positions.tensor_split(breaks):
-        if len(run):
-            yield int(run[0]), int(run[-1]) + 1
+def _spans(positions: Tensor) -> list[tuple[int, int]]:
+    return [(int(run[0]), int(run[-1]) + 1) for run in runs(positions)]

@@ -75,7 +75,7 @@ def test_what_cannot_be_meant_is_refused_at_once(make, says):
         ),
         (
             lambda run: (Reweight([1], [], 0.1, [0], target=[9]), Reweight([], [1], 0.2, [0], target=[8, 9])),
-            "Reweight.target: .* same edges",
+            "Reweight.target: .* same edges twice",
         ),
         (lambda run: Restore([1], [0], run), "Restore.states: .* not a Run"),
         (lambda run: Restore([1], [0], None), "Restore.states: .* not a NoneType"),
