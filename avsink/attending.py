@@ -69,21 +69,13 @@ class Read:
 
     def _below_for_few(self, query: Tensor) -> attention.Part | None:
         """The same for few queries, all at once: a mask then costs less than copies of the keys that may be read."""
-        kinds: dict[bytes, Below] = {}
-        start, of_row = 0, torch.full((query.shape[2],), -1)  # none
-        for reading, times in self.runs:
-            stop = start + times * reading.size
-            for below in reading.below:
-                kinds.setdefault(below.key, below)
-                of_row[start:stop].view(times, -1)[:, below.queries] = list(kinds).index(below.key)
-            start = stop
-        if not kinds:
+        upto = max(reading.start for reading, _ in self.runs)
+        if not any(reading.below for reading, _ in self.runs):
             return None
-        upto = max(len(below.readable) for below in kinds.values())
-        table = torch.stack([pad(below.bias, (0, upto - len(below.bias)), value=NEVER) for below in kinds.values()])
-        mask = attention.Mask(
-            table[of_row].to(query), (of_row < 0).to(query.device) if bool((of_row < 0).any()) else None
-        )
+        biases = [
+            pad(reading.bias, (0, upto - reading.start), value=NEVER).repeat(times, 1) for reading, times in self.runs
+        ]
+        mask = attention.Mask.of_bias(torch.cat(biases).to(query))
         return attention.part(query, *(clean[None, :, :upto] for clean in self.clean), scaling=self.scaling, mask=mask)
 
     def _own_for_few(self, query: Tensor, key: Tensor, value: Tensor) -> attention.Part:

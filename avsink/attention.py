@@ -96,7 +96,11 @@ class Mask:
     def of(cls, readable: Tensor, *, dtype: torch.dtype) -> Mask:
         """readable: bool (Q, K)."""
         bias = torch.zeros(readable.shape, dtype=dtype, device=readable.device).masked_fill_(~readable, float("-inf"))
-        empty = ~readable.any(dim=-1)
+        return cls.of_bias(bias)
+
+    @classmethod
+    def of_bias(cls, bias: Tensor) -> Mask:
+        empty = bias.amax(dim=-1) == float("-inf")
         return cls(bias, empty if bool(empty.any()) else None)
 
 

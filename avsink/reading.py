@@ -43,11 +43,6 @@ class Below:
         """Positions of the keys."""
         return slice(0, len(self.readable)) if self.readable.all() else self.readable.nonzero()[:, 0]
 
-    @cached_property
-    def bias(self) -> Tensor:
-        """0 for keys that may be read, -inf for others, (start,)."""
-        return torch.zeros(len(self.readable)).masked_fill_(~self.readable, float("-inf"))
-
 
 @dataclass(frozen=True, eq=False)
 class Rescored:
@@ -90,6 +85,14 @@ class Reading:
         ]
         self.below = self._below(alive[: self.start])
         self.rescored = tuple(self._rescored())
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """0 for keys below that a row may read, -inf for others, (R, start)."""
+        bias = torch.full((self.size, self.start), float("-inf"))
+        for below in self.below:
+            bias[below.queries] = torch.zeros(self.start).masked_fill_(~below.readable, float("-inf"))
+        return bias
 
     @cached_property
     def whole(self) -> bool:

@@ -93,9 +93,8 @@ class _Pass:
         left: dict[Node, Tensor] = {}
         for layer, nodes in enumerate(self.schedule.layers):
             before, left = left, {}
-            self.readings = {
-                node.step: self.readings.get(node.step) or Reading(node.step, n=self.states.n) for node in nodes
-            }
+            steps = dict.fromkeys(node.step for node in nodes)
+            self.readings = {step: self.readings.get(step) or Reading(step, n=self.states.n) for step in steps}
             for batch in self._batches(nodes):
                 outputs = self._outputs(layer, batch, before)
                 left.update(zip(batch, outputs.split([node.step.size for node in batch]), strict=True))
