@@ -1,4 +1,4 @@
-"""Attention knockout along named pathways, layer by layer (Flow section 4.1; figures 3, 4, 9 and 10).
+"""Attention knockout along named pathways, layer by layer (Flow sections 4 and 5; figures 3 to 6, 8 to 10, 13, 14).
 
 For one sample that the model answers correctly:
 
@@ -23,9 +23,13 @@ from torch import Tensor
 from avsink.interventions import Block
 from avsink.run import Unmeasured, clean_run
 
-__all__ = ["FIGURE_3", "FIGURE_4", "FIGURE_9", "FIGURE_10", "PATHWAYS", "Pathway", "sweep", "window"]
+__all__ = [
+    *("FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_9", "FIGURE_10"),
+    *("CLIP", "INTERLEAVED", "PATHWAYS", "Pathway", "sweep", "window"),
+]
 
-# Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2).
+# Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2);
+# they are called true and false in questions about a clip, correct and incorrect in interleaved ones.
 GROUPS: dict[str, Callable[[object], Tensor]] = {
     "Video": lambda layout: layout.video,
     "Audio": lambda layout: layout.audio,
@@ -35,6 +39,12 @@ GROUPS: dict[str, Callable[[object], Tensor]] = {
     "TrueOpt": lambda layout: layout.true_option,
     "FalseOpt": lambda layout: layout.false_options,
     "Last": lambda layout: layout.last,
+    "Candidates": lambda layout: torch.cat([*layout.candidates, layout.reference[:0]]),
+    "Reference": lambda layout: layout.reference,
+    "CorrectCand": lambda layout: layout.true_candidate,
+    "IncorrectCand": lambda layout: layout.false_candidates,
+    "CorrectOpt": lambda layout: layout.true_option,
+    "IncorrectOpt": lambda layout: layout.false_options,
 }
 
 
@@ -74,21 +84,44 @@ def _both(one: str, other: str) -> Pathway:
     return Pathway(f"{one}↮{other}", lambda layout: [pair for way in ways for pair in way.edges(layout)])
 
 
-PATHWAYS: dict[str, Pathway] = {
-    pathway.name: pathway
-    for pathway in [
-        _across("Cross-frame", "frames"),
-        _across("Cross-audio", "audio_chunks"),
-        _both("Audio", "Video"),
-        _from_to("Audio", "Video"),
-        _from_to("Video", "Audio"),
-        *(_from_to(a, b) for b in ("Question", "Last", "TrueOpt", "NonOptQ") for a in ("Video", "Audio", "V+A")),
-        _from_to("NonOptQ", "TrueOpt"),
-        *(_from_to(a, "Last") for a in ("Question", "TrueOpt", "FalseOpt", "NonOptQ")),
-    ]
-}
+def _table(*pathways: Pathway) -> dict[str, Pathway]:
+    return {pathway.name: pathway for pathway in pathways}
+
+
+CLIP = _table(
+    _across("Cross-frame", "frames"),
+    _across("Cross-audio", "audio_chunks"),
+    _both("Audio", "Video"),
+    _from_to("Audio", "Video"),
+    _from_to("Video", "Audio"),
+    *(_from_to(a, b) for b in ("Question", "Last", "TrueOpt", "NonOptQ") for a in ("Video", "Audio", "V+A")),
+    _from_to("NonOptQ", "TrueOpt"),
+    *(_from_to(a, "Last") for a in ("Question", "TrueOpt", "FalseOpt", "NonOptQ")),
+)
+"""Pathways of a question about one clip."""
+
+INTERLEAVED = _table(
+    _across("Cross-candidate", "candidates"),
+    *(_from_to("Candidates", b) for b in ("Reference", "Question", "Last")),
+    *(_from_to("Question", b) for b in ("Reference", "Last")),
+    _from_to("Reference", "Last"),
+    *(_from_to(a, "CorrectOpt") for a in ("CorrectCand", "IncorrectCand", "Reference", "Question")),
+    *(_from_to(a, "Last") for a in ("CorrectCand", "IncorrectCand", "CorrectOpt", "IncorrectOpt")),
+)
+"""Pathways of several independent items between text."""
+
+PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED
+
 FIGURE_3 = ("Cross-frame", "Cross-audio", "Audio↮Video")
 FIGURE_4 = ("Video↛Question", "Audio↛Question", "Video↛Last", "Audio↛Last", "Question↛Last")
+FIGURE_5 = (
+    *("Cross-candidate", "Candidates↛Reference", "Question↛Reference", "Candidates↛Question"),
+    *("Reference↛Last", "Candidates↛Last", "Question↛Last"),
+)
+FIGURE_6 = (
+    *("CorrectCand↛CorrectOpt", "IncorrectCand↛CorrectOpt", "Reference↛CorrectOpt", "Question↛CorrectOpt"),
+    *("CorrectCand↛Last", "IncorrectCand↛Last", "CorrectOpt↛Last", "IncorrectOpt↛Last"),
+)
 FIGURE_9 = ("Video↛Audio", "Audio↛Video", "V+A↛Question", "V+A↛Last")
 FIGURE_10 = (
     *("Video↛NonOptQ", "Audio↛NonOptQ", "V+A↛NonOptQ"),
@@ -132,6 +165,7 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
             "sample": sample.id,
             "task": sample.task,
             "category": sample.category,
+            "structure": ", ".join(inputs.layout.structure),
             "pathway": name,
             "layer": layer,
             "window_start": layers.start,

@@ -67,7 +67,7 @@ class TokenLayout:
     candidates, reference: the media of an interleaved input, each candidate by itself.
     header: template between the user's text and the end. last: the final token, where the answer is predicted, (1,).
     other: what no group of the papers names: delimiters of media, labels, of interleaved inputs the option lines.
-    answer: the index of the right option.
+    answer: the index of the right option. correct: the index of the candidate that this option names.
     """
 
     n: int
@@ -85,6 +85,17 @@ class TokenLayout:
     last: Tensor
     other: Tensor
     answer: int | None = None
+    correct: int | None = None
+
+    @property
+    def true_candidate(self) -> Tensor:
+        """CorrectCand of Flow section 5: the tokens of the candidate that the right option names."""
+        return _joined(tokens for i, tokens in enumerate(self.candidates) if i == self.correct)
+
+    @property
+    def false_candidates(self) -> Tensor:
+        """IncorrectCand: the tokens of the others; none if it is not known which is which."""
+        return _joined(tokens for i, tokens in enumerate(self.candidates) if self.correct not in (None, i))
 
     @property
     def true_option(self) -> Tensor:
@@ -126,7 +137,7 @@ class TokenLayout:
 
     def groups(self) -> dict[str, Tensor]:
         """Name -> positions, every group as one tensor. Some groups lie inside others."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("n", "answer")}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("n", "answer", "correct")}
         found["option_letters"] = _long(self.option_letters)
         for name in ("true_option", "false_options", "non_option_question"):
             found[name] = getattr(self, name)
@@ -157,6 +168,7 @@ class TokenLayout:
         tokens: MediaTokens,
         grids: Sequence[int],
         answer: int | None = None,
+        correct: int | None = None,
     ) -> TokenLayout:
         """Steps 2 to 5.
 
@@ -205,6 +217,7 @@ class TokenLayout:
             candidates=tuple(of(lambda q, p=p: q is p, seen | heard) for p in media if p.medium.role == "candidate"),
             reference=of(lambda p: p.medium is not None and p.medium.role == "reference", seen | heard),
             answer=answer,
+            correct=correct,
         )
         built.check()
         return built

@@ -37,15 +37,15 @@ from functools import partial
 import common
 from plain import Reference
 
-from avsink.knockout import FIGURE_4, FIGURE_10, PATHWAYS, window
+from avsink.knockout import CLIP, FIGURE_4, FIGURE_10, PATHWAYS, window
 from avsink.run import clean_run
 
 GROUPS = {
     "into question": ("Video↛Question", "Audio↛Question", "V+A↛Question"),
-    "into last": tuple(name for name in PATHWAYS if name.endswith("↛Last")),
+    "into last": tuple(name for name in CLIP if name.endswith("↛Last")),
     "late targets": (*FIGURE_4, "V+A↛Question", "V+A↛Last", *FIGURE_10),
     "media": ("Cross-frame", "Cross-audio", "Audio↮Video", "Audio↛Video", "Video↛Audio"),
-    "all": tuple(PATHWAYS),
+    "all": tuple(CLIP),
 }
 PEAKS = ("V+A↛Question", "Cross-frame", "all")  # of the engine's memory
 
@@ -209,8 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     names = list(dict.fromkeys(name for asked in args.pathways or ["all"] for name in GROUPS.get(asked, (asked,))))
-    if unknown := [name for name in names if name not in PATHWAYS]:
-        parser.error(f"no pathway {unknown[0]!r}; there are {', '.join((*PATHWAYS, *GROUPS))}")
+    if unknown := [name for name in names if name not in CLIP]:
+        parser.error(f"no pathway {unknown[0]!r}; there are {', '.join((*CLIP, *GROUPS))}")
     clean, rows, memory = [], [], []
     for tokens in args.tokens:
         bench = Bench(args, tokens=tokens)

@@ -16,7 +16,7 @@ import parity  # noqa: E402
 import plain  # noqa: E402
 
 from avsink.interventions import Block  # noqa: E402
-from avsink.knockout import PATHWAYS  # noqa: E402
+from avsink.knockout import CLIP  # noqa: E402
 from avsink.models.bare import FAMILIES, bare_inputs, bare_model  # noqa: E402
 from avsink.run import clean_run  # noqa: E402
 
@@ -81,8 +81,8 @@ def test_knockout_prints_every_pathway_and_group(capsys):
     for tokens in (96, 110):
         rows = [row for row in result["rows"] if row["tokens"] == tokens]
         pathways = [row for row in rows if row["kind"] == "pathway"]
-        assert [row["name"] for row in pathways] == list(PATHWAYS)
-        assert len(rows) == len(PATHWAYS) + len(knockout.GROUPS)
+        assert [row["name"] for row in pathways] == list(CLIP)
+        assert len(rows) == len(CLIP) + len(knockout.GROUPS)
         assert all(row["max_difference"] < 1e-6 and row["windows"] == 3 for row in pathways)
         for row in rows:
             for side in ("sdpa", "causal", "eager"):

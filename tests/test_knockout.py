@@ -9,7 +9,18 @@ from tiny import TinyModel, prompt
 
 from avsink.data.sample import Media, Sample
 from avsink.interventions import Block
-from avsink.knockout import FIGURE_3, FIGURE_4, FIGURE_9, FIGURE_10, PATHWAYS, sweep, window
+from avsink.knockout import (
+    FIGURE_3,
+    FIGURE_4,
+    FIGURE_5,
+    FIGURE_6,
+    FIGURE_9,
+    FIGURE_10,
+    INTERLEAVED,
+    PATHWAYS,
+    sweep,
+    window,
+)
 from avsink.run import Unmeasured, clean_run
 
 
@@ -117,3 +128,31 @@ def test_a_prompt_without_sound_has_no_rows_for_sound(model, answer):
 def test_a_sample_without_options_is_outside_of_the_measurement(model):
     with pytest.raises(Unmeasured, match="s1: has no options"):
         sweep(model, replace(sample(), options=(), answer=None), k=3)
+
+
+def test_pathways_of_interleaved_inputs(matching):
+    """Their ends, against the positions that the layout gives to the media themselves."""
+    layout = matching.layout
+    right = layout.candidates[layout.correct]
+    wrong = torch.cat([tokens for i, tokens in enumerate(layout.candidates) if i != layout.correct])
+    ends = {
+        "CorrectCand↛CorrectOpt": (right, torch.tensor([layout.option_letters[layout.answer]])),
+        "IncorrectCand↛Last": (wrong, layout.last),
+        "Candidates↛Reference": (torch.cat(layout.candidates), layout.reference),
+        "Question↛Reference": (layout.question, layout.reference),
+    }
+    for name, (source, target) in ends.items():
+        expected = {(j, i) for j in source.tolist() for i in target.tolist() if j <= i}
+        assert edges(layout, name) == expected != set()
+    spared = edges(layout, "Cross-candidate")
+    owner = {p: i for i, tokens in enumerate(layout.candidates) for p in tokens.tolist()}
+    assert spared == {(j, i) for j in owner for i in owner if j <= i and owner[i] != owner[j]}
+    assert all(INTERLEAVED[name].plan(layout, layers=range(2)) for name in (*FIGURE_5, *FIGURE_6))
+
+
+@pytest.fixture(scope="module")
+def matching():
+    import avsink
+
+    (sample,) = avsink.load_samples("toyworld", tasks=["match the reference"], n_samples=1)
+    return avsink.load("tiny-omni", check=False).prepare(sample)

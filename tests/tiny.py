@@ -65,6 +65,8 @@ def prompt(model, *, letters="AB", answer="A", seed: int = 0) -> TinyInputs:
         true_option=option_letters[right : right + 1],
         false_options=torch.cat([option_letters[:right], option_letters[right + 1 :]]),
         last=torch.tensor([n - 1]),
+        candidates=(),
+        structure=(),
     )
 
     noise = torch.Generator().manual_seed(seed)

@@ -152,6 +152,7 @@ class Model:
                 tokens=self.adapter.media_tokens(self.hf),
                 grids=self.adapter.grids(tensors, sample.media, hf=self.hf),
                 answer=sample.letters.index(sample.answer) if sample.options else None,
+                correct=sample.truth.get("correct_candidate"),
             )
         except ValueError as error:
             raise SampleError(sample.id, f"its tokens cannot be laid out: {error}") from None

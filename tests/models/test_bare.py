@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from avsink.knockout import PATHWAYS
+from avsink.knockout import CLIP
 from avsink.models.bare import FAMILIES, LETTERS, SIZES, BareModel, bare_inputs, bare_model
 
 SIZE = dict(layers=4, width=64, heads=4, kv_heads=2, mlp=96)
@@ -67,7 +67,7 @@ def test_every_pathway_has_both_ends(inputs):
     layout = inputs.layout
     layout.check()
     assert layout.n == N and len(layout.question) == 60 and len(layout.option_letters) == len(LETTERS) == 4
-    assert all(pathway.plan(layout, layers=range(2)) for pathway in PATHWAYS.values())
+    assert all(pathway.plan(layout, layers=range(2)) for pathway in CLIP.values())
     ratio = len(layout.video) / len(layout.audio)
     assert 2 < ratio < 4 and len(layout.frames) == len(layout.audio_chunks) == 3
 
