@@ -6,7 +6,8 @@
 2. `ColumnMeans`: the mean attention that each token receives from the later queries of a group, from which the Modality
    Dominance Score is made (Hubs section 4.2);
 3. `Norms`: the L2 norm of every token at the entry of each layer, and φ, which tells sinks (Flow figures 2 and 7; Hubs
-   section 3.3).
+   section 3.3);
+4. `Maps`: whole attention maps of a few layers, made coarse, to be looked at (Flow figure 1).
 
 Attention weights are formed for some queries at a time, within a few megabytes, and are gone before the next: an
 observed run needs hardly more memory than a plain one, where `output_attentions=True` keeps layers x heads x N x N.
@@ -22,7 +23,7 @@ from torch import Tensor
 from avsink.interventions import as_positions
 from avsink.states import Listener, decoder_inputs, run_decoder
 
-__all__ = ["ColumnMeans", "LastRow", "Norms", "Observer", "observe"]
+__all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "observe"]
 
 SCORES = 2**22  # bytes of attention weights at a time
 
@@ -118,6 +119,42 @@ class Norms(Observer):
 
     def result(self) -> dict[str, Tensor]:
         return {name: torch.stack(rows) for name, rows in self.found.items()}
+
+
+class Maps(Observer):
+    """Attention maps of `layers`, at most `bins` squares a side; each square keeps its strongest weight.
+
+    The maximum, and not the mean, because a sink is one column. result: itself, with `size` (tokens a square's side)
+    and `weights`: layer -> mean over heads, then maximum over the square, float32 (squares, squares).
+    """
+
+    def __init__(self, layers: Sequence[int], *, bins: int = 120):
+        if bins < 1:
+            raise ValueError(f"Maps, bins: {bins}; at least one square a side is needed")
+        self.layers, self.bins = set(layers), bins
+
+    def begin(self):
+        self.weights: dict[int, Tensor] = {}
+        self.size = 1
+
+    def read(self, layer, query, key, value, *, scaling):
+        if layer not in self.layers:
+            return
+        heads, n, _ = query.shape
+        self.size = -(-n // self.bins)
+        squares = -(-n // self.size)
+        found = torch.zeros(squares, squares)
+        for rows in _blocks(torch.arange(n), bytes_each=4 * heads * n):
+            weights = _weights(query, key, rows, scaling=scaling).mean(dim=0).cpu()  # (rows, N)
+            padded = torch.nn.functional.pad(weights, (0, squares * self.size - n)).view(len(rows), squares, -1)
+            at = (rows // self.size)[:, None].expand(-1, squares)
+            found.scatter_reduce_(0, at, padded.amax(dim=-1), reduce="amax")
+        self.weights[layer] = found
+
+    def result(self) -> Maps:
+        if missing := sorted(self.layers - set(self.weights)):
+            raise ValueError(f"Maps: there is no layer {missing[0]}")
+        return self
 
 
 def _checked(observer: str, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:

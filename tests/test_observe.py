@@ -7,7 +7,7 @@ import torch
 from tiny import TinyModel, prompt
 
 from avsink import observe as module
-from avsink.observe import ColumnMeans, LastRow, Norms, observe
+from avsink.observe import ColumnMeans, LastRow, Maps, Norms, observe
 from avsink.run import clean_run
 
 
@@ -152,3 +152,20 @@ def _tensors(value):
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _tensors(inner)
+
+
+@pytest.mark.parametrize("bins", [1000, 7, 1])
+def test_maps_keep_the_strongest_weight_of_each_square(model, inputs, eager, blocks, bins):
+    n = inputs.layout.n
+    [found] = observe(model, inputs, [Maps([1, 3], bins=bins)])
+    assert set(found.weights) == {1, 3} and found.size == -(-n // bins)
+    for layer, weights in found.weights.items():
+        whole = eager[0][layer].mean(dim=0)  # (N, N)
+        parts = [range(start, min(start + found.size, n)) for start in range(0, n, found.size)]
+        expected = torch.tensor([[float(whole[list(i)][:, list(j)].max()) for j in parts] for i in parts])
+        torch.testing.assert_close(weights, expected, atol=1e-6, rtol=0)
+
+
+def test_maps_of_layers_that_are_not_there(model, inputs):
+    with pytest.raises(ValueError, match="no layer 9"):
+        observe(model, inputs, [Maps([1, 9])])
