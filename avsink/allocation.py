@@ -10,8 +10,8 @@ For each sample:
 And for one sample, to be looked at:
 
 4. `maps`: attention maps before and at that layer (figure 1, right);
-5. `norms`: how large tokens are, with sinks marked (figures 2 left, and 7); `dimensions`: in which features a sink of the
-   system prompt and one of the media are large (figure 2 right).
+5. `norms`: how large tokens are, with sinks marked (figures 2 left, and 7); `dimensions`: in which features a sink of
+   the system prompt and one of the media are large (figure 2 right).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def maps(model, sample, *, layers: Sequence[int], bins: int = 120) -> pd.DataFrame:
+def maps(model, sample, *, layers: Sequence[int], bins: int = 64) -> pd.DataFrame:
     """Attention maps of these layers, mean over heads, in squares of neighbouring tokens: the strongest of each square.
 
     Columns: layer, query, key (first token of the square), query_stop, key_stop, weight, query_group, key_group.

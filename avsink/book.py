@@ -41,10 +41,12 @@ INPUTS = ("avsink/**/*.py", "data/**/*", "constraints.txt")  # besides the noteb
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A notebook on a model: one page of the book. `parameters` override the notebook's own."""
+    """A notebook on a model: one page of the book. `parameters` override the notebook's own; then `variant` tells its
+    page from that of the notebook as it is."""
 
     notebook: str
     model: str
+    variant: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -54,12 +56,24 @@ class Run:
     @property
     def page(self) -> str:
         """Where the executed notebook lies, relative to the repository."""
-        return f"book/runs/{self.model}/{self.notebook}.ipynb"
+        name = f"{self.notebook}_{self.variant}" if self.variant else self.notebook
+        return f"book/runs/{self.model}/{name}.ipynb"
 
 
 RUNS = (
     Run(notebook="toyworld", model="tiny-omni"),
+    Run(notebook="flow1_attention", model="tiny-omni"),
     Run(notebook="flow2_pathways", model="tiny-omni"),
+    Run(notebook="flow2_window", model="tiny-omni"),
+    Run(notebook="flow3_parallel", model="tiny-omni"),
+    Run(notebook="flow4_discarding", model="tiny-omni"),
+    Run(
+        notebook="flow4_discarding",
+        model="tiny-omni",
+        variant="interleaved",
+        parameters={"task": "match the reference", "cross_task": None},
+    ),
+    Run(notebook="flow_reported", model="tiny-omni"),
     Run(notebook="engine", model="tiny-omni"),
 )
 

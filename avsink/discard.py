@@ -1,7 +1,7 @@
 """Discarding tokens once their information has moved on (Flow section 6; table 4).
 
-1. *When*: a layer is still needed by a kind of token if every window of layers around it does harm when the pathways
-   out of these tokens are closed there. After the deepest such layer they can go (`last_needed`);
+1. *When*: a layer is still needed by a kind of token if every window of layers around it does harm when all ways out
+   of these tokens are closed there (`Video↛Others`). After the deepest such layer they can go (`last_needed`);
 2. *How*: behind that layer their rows are really gone. Hooks on the model's own layers shorten states, rotary tables,
    positions and masks (`discarding`), so later layers are shorter, and so is what they leave in the cache. Decoding
    goes on from that cache by the model's own code: a new token finds in each layer the keys that are left there;
@@ -27,33 +27,25 @@ from avsink.knockout import GROUPS
 from avsink.run import Unmeasured
 from avsink.states import decoder_inputs, logits
 
-__all__ = ["ALL", "CLIP", "INTERLEAVED", "PATHWAYS_OUT", "arithmetic", "discarding", "last_needed", "prefill", "sweep"]
+__all__ = ["ALL", "CLIP", "INTERLEAVED", "arithmetic", "discarding", "last_needed", "prefill", "sweep"]
 
 # Configuration of table 4 -> the group of tokens that goes. Together they are `ALL`.
 CLIP = {"Discard Ques": "NonOptQ", "Discard Audio": "Audio", "Discard Video": "Video"}
 INTERLEAVED = {"Discard Ques": "NonOptQ", "Discard Ref": "Reference", "Discard Cand": "Candidates"}
 BASELINE, ALL = "Baseline", "Discard All"
 
-PATHWAYS_OUT = {  # by which curves it is decided when a group has passed on what it holds
-    "Video": ("Video↛Audio", "Video↛Question", "Video↛Last"),
-    "Audio": ("Audio↛Video", "Audio↛Question", "Audio↛Last"),
-    "NonOptQ": ("NonOptQ↛TrueOpt", "NonOptQ↛Last", "Question↛Reference", "Question↛CorrectOpt"),
-    "Candidates": ("Candidates↛Question", "Candidates↛Reference", "CorrectCand↛CorrectOpt", "Candidates↛Last"),
-    "Reference": ("Reference↛CorrectOpt", "Reference↛Last"),
-}
 
-
-def last_needed(curves: pd.DataFrame, *, pathways: Sequence[str], k: int, n_layers: int, margin: float) -> int:
+def last_needed(curves: pd.DataFrame, *, pathway: str, k: int, n_layers: int, margin: float) -> int:
     """The layer L after which tokens can go, by a knockout's curves; -1 if they were never needed.
 
-    A window does no harm if, for each of `pathways` and in each category, the interval of Δp lies above -margin. A
-    layer is needed unless it lies in a window that does no harm. L is the deepest needed layer.
+    A window does no harm if the interval of Δp lies above -margin in each category. A layer is needed unless it lies
+    in a window that does no harm. L is the deepest needed layer.
 
     curves: `summarise`d rows with the columns pathway, layer (a window's centre), low, and category, if there is one.
     """
-    found = curves[curves["pathway"].isin(pathways)]
+    found = curves[curves["pathway"] == pathway]
     if found.empty:
-        raise ValueError(f"no curve of {', '.join(pathways)} to go by; the table has {set(curves['pathway'])}")
+        raise ValueError(f"no curve of {pathway} to go by; the table has {', '.join(curves['pathway'].unique())}")
     lowest = found.groupby("layer")["low"].min()
     harmless = [int(layer) for layer, low in lowest.items() if low > -margin]
     spared = {layer for centre in harmless for layer in range(centre - k // 2, centre + k // 2 + 1)}
@@ -82,7 +74,7 @@ def discarding(model, discards: Sequence[Discard], *, n: int) -> Iterator[None]:
 
 @torch.inference_mode()
 def prefill(model, inputs, discards: Sequence[Discard] = ()):
-    """The prompt through the text decoder, rows discarded on the way: next-token logits (vocabulary,), and the cache."""
+    """The prompt through the text decoder, rows discarded on the way: logits (vocabulary,), and the cache."""
     arguments = decoder_inputs(model, inputs) | {"use_cache": True}
     with discarding(model, discards, n=inputs.layout.n):
         output = model.decoder(**arguments)
@@ -145,7 +137,7 @@ def sweep(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.Dat
 
 
 def configurations(layout, *, after: Mapping[str, int]) -> dict[str, tuple[Discard, ...]]:
-    """Name in table 4 -> what is discarded. Groups that the prompt lacks, or that `after` does not name, are left out."""
+    """Name in table 4 -> what is discarded; without groups that the prompt lacks or `after` does not name."""
     kinds = INTERLEAVED if layout.candidates else CLIP
     single = {
         name: (Discard(positions, max(0, after[group])),)

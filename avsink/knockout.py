@@ -25,7 +25,7 @@ from avsink.run import Unmeasured, clean_run
 
 __all__ = [
     *("FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_9", "FIGURE_10"),
-    *("CLIP", "INTERLEAVED", "PATHWAYS", "Pathway", "sweep", "window"),
+    *("CLIP", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway", "sweep", "window"),
 ]
 
 # Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2);
@@ -69,6 +69,16 @@ def _from_to(source: str, target: str) -> Pathway:
     return Pathway(f"{source}↛{target}", lambda layout: [(GROUPS[source](layout), GROUPS[target](layout))])
 
 
+def _out_of(source: str) -> Pathway:
+    """From a group to whatever else comes after it, named or not."""
+
+    def edges(layout):
+        inside, everything = GROUPS[source](layout), torch.arange(layout.n)
+        return [(inside, everything[~torch.isin(everything, inside)])]
+
+    return Pathway(f"{source}↛Others", edges)
+
+
 def _across(name: str, pieces: str) -> Pathway:
     """Each piece's queries, all other pieces' keys; later pieces are out of reach anyway."""
 
@@ -110,7 +120,10 @@ INTERLEAVED = _table(
 )
 """Pathways of several independent items between text."""
 
-PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED
+OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "NonOptQ", "Candidates", "Reference")))
+"""Not in the paper: every way out of a group at once, also those that no other pathway names."""
+
+PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT
 
 FIGURE_3 = ("Cross-frame", "Cross-audio", "Audio↮Video")
 FIGURE_4 = ("Video↛Question", "Audio↛Question", "Video↛Last", "Audio↛Last", "Question↛Last")

@@ -14,7 +14,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["DRAWS", "LEVEL", "in_words", "lag", "percent", "resampled_means", "summarise"]
+__all__ = [
+    "DRAWS",
+    "LEVEL",
+    "differences",
+    "in_words",
+    "joined",
+    "lag",
+    "percent",
+    "resampled_means",
+    "summarise",
+    "widths",
+]
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -51,6 +62,15 @@ def summarise(
     return result.assign(n=table.sum(axis=1))
 
 
+def differences(rows: pd.DataFrame, *, column: str, baseline: str, value: str = "correct") -> pd.DataFrame:
+    """Each sample's `value` under every other name in `column`, less that under `baseline`, as `change`."""
+    table = rows.pivot_table(index="sample", columns=column, values=value, sort=False)
+    if baseline not in table:
+        raise ValueError(f"there is no {baseline!r} to compare with; {column} holds {', '.join(map(str, table))}")
+    change = table.drop(columns=baseline).sub(table[baseline], axis=0)
+    return change.stack().rename("change").reset_index()
+
+
 def percent(row: pd.Series) -> str:
     """A mean with its interval, for readers: ``−43% [−51%, −35%]``."""
     interval = "" if np.isnan(row["low"]) else f" [{row['low']:+.0%}, {row['high']:+.0%}]"
@@ -62,6 +82,24 @@ def in_words(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
     lowest = [curves.loc[curves.loc[curves["pathway"] == name, "mean"].idxmin()] for name in pathways]
     points = [f"{row['pathway']} {percent(row)} at layer {row['layer']} ({row['category']})" for row in lowest]
     return f"Mean change of the answer's probability where it is lowest: {'; '.join(points)}."
+
+
+def joined(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Summaries one below the other."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def widths(curves: pd.DataFrame) -> pd.DataFrame:
+    """How sharp curves are: the deepest mean, its layer, and for how many layers the curve lies below half of that.
+
+    Columns: window (the category), pathway, deepest, at_layer, layers_below_half, n.
+    """
+    rows = []
+    for (category, pathway), curve in curves.groupby(["category", "pathway"], sort=False):
+        lowest = curve.loc[curve["mean"].idxmin()]
+        below = int((curve["mean"] <= lowest["mean"] / 2).sum()) if lowest["mean"] < 0 else 0
+        rows.append((category, pathway, lowest["mean"], lowest["layer"], below, lowest["n"]))
+    return pd.DataFrame(rows, columns=["window", "pathway", "deepest", "at_layer", "layers_below_half", "n"])
 
 
 def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:

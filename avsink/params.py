@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from avsink.data import BENCHMARKS, tasks_of
+from avsink.data.sources import HUB, here, is_hub_id, locate
 from avsink.models import DTYPES, card
 
 __all__ = ["ParameterError", "RULES", "check"]
@@ -57,16 +58,37 @@ def _model(value, _) -> None:
     card(value if isinstance(value, str) else repr(value))
 
 
-def _data(value, _) -> None:
+def _data(value, given) -> None:
     if value not in BENCHMARKS:
         raise ValueError(f"unknown data {value!r}; allowed: {', '.join(BENCHMARKS)}")
+    if value in HUB and not given.get("data_root"):
+        locate(value)  # says what to do if it is not there; no root, no network
+
+
+def _data_root(value, _) -> None:
+    allowed = 'the path of a folder, the id of a dataset on the Hub (owner/name), or "" for the default'
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}; allowed: {allowed}")
+    if value and not Path(value).expanduser().is_dir() and not is_hub_id(value):
+        raise ValueError(f"there is no folder {value}; allowed: {allowed}")
 
 
 def _task(value, given) -> None:
-    if value is None or given.get("data") not in BENCHMARKS:
+    name, root = given.get("data"), given.get("data_root", "")
+    if value is None or name not in BENCHMARKS:
         return
-    if value not in (tasks := tasks_of(given["data"])):
-        raise ValueError(f"{given['data']} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+    if name in HUB and (not isinstance(root, str) or here(name, root) is None):
+        return  # still to be fetched, or no place at all, which another rule says
+    if value not in (tasks := tasks_of(name, root)):
+        raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+
+
+def _selection(value, given) -> None:
+    from avsink.data.selections import SELECTIONS
+
+    allowed = SELECTIONS.get(given.get("data"), {})
+    if value is not None and value not in allowed:
+        raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
 
 
 def _whole(*, least: int, odd: bool = False, none: str = "") -> Callable[[object, Mapping], None]:
@@ -98,11 +120,24 @@ def _folder(value, _) -> None:
         raise ValueError(f"{value} is a file; allowed: the path of a folder, there or not")
 
 
+def _after(value, _) -> None:
+    groups = ("Video", "Audio", "NonOptQ", "Candidates", "Reference")
+    good = isinstance(value, dict) and value and set(value) <= set(groups)
+    if value is not None and not (good and all(type(layer) is int and layer >= 0 for layer in value.values())):
+        raise ValueError(f"{value!r}; allowed: a layer for some of {', '.join(groups)}, or None for the rule's")
+
+
 # name -> rule(value, all given parameters), which raises ValueError
 RULES: dict[str, Callable[[object, Mapping[str, object]], None]] = {
     "model": _model,
     "data": _data,
+    "data_root": _data_root,
     "task": _task,
+    "selection": _selection,
+    "cross_task": _task,
+    "cross_selection": _selection,
+    "interleaved_task": _task,
+    "after": _after,
     "n_samples": _whole(least=1, none="all"),
     "window": _whole(least=1, odd=True, none="the model card's"),
     "seed": _whole(least=0),

@@ -87,11 +87,12 @@ def source_fingerprint(*extra: str) -> str:
 
 def sample_fingerprint(sample: Sample) -> str:
     """Its id, what is asked in which words, and the bytes of the media; not where they lie."""
-    parts = [
-        (part.kind, part.role, part.sound, _file_digest(part.path)) if isinstance(part, Media) else part
-        for part in sample.parts
-    ]
-    asked = (sample.id, sample.task, sample.category, parts, sample.options, sample.suffix, sample.answer)
+
+    def content(part):
+        return (part.kind, part.role, part.sound, _file_digest(part.path)) if isinstance(part, Media) else part
+
+    parts, options = [content(part) for part in sample.parts], tuple(content(option) for option in sample.options)
+    asked = (sample.id, sample.task, sample.category, parts, options, sample.suffix, sample.answer)
     return hashlib.blake2b(repr(asked).encode(), digest_size=8).hexdigest()
 
 

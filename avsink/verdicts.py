@@ -12,13 +12,18 @@ over samples, layer by layer:
 rule           supported if                                    not supported if
 =============  ==============================================  =============================================
 `drops`        at some layer the interval lies below -m        at every layer the interval lies above -m
+`rises`        at some layer the interval lies above +m        at every layer the interval lies below +m
 `stays_flat`   at every layer the interval lies within ±m      at some layer the interval lies outside of ±m
 `comes_first`  the lag's interval lies above 0                 the lag's interval does not reach above 0
 =============  ==============================================  =============================================
 
-`drops` and `stays_flat` are asked of each task category, and hold if they hold in every one (or in one, with
+`drops`, `rises` and `stays_flat` are asked of each task category, and hold if they hold in every one (or in one, with
 `scope="any"`). The lag is the number of layers from the first pathway's deepest mean Δp to the second's. Where one of
 the two has no clear drop there is nothing to put in order, and `comes_first` is inconclusive.
+
+Other rules compare one number of each sample with a bar (`lies_above`), or a configuration's accuracy with that of the
+baseline on the same samples (`unharmed`): supported if the interval of the difference lies above -m, not supported if
+it lies below.
 """
 
 from __future__ import annotations
@@ -29,11 +34,11 @@ from typing import Literal
 
 import pandas as pd
 
-from avsink.metrics import lag, percent, summarise
+from avsink.metrics import differences, lag, percent, summarise
 
 __all__ = [
-    *("FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "MARGIN", "Rule", "Verdict"),
-    *("caveat", "comes_first", "conclude", "drops", "judge", "rules_table", "stays_flat", "verdicts_table"),
+    *("MARGIN", "Rule", "Verdict", "caveat", "comes_first", "conclude", "drops", "judge", "lies_above", "rises"),
+    *("rules_table", "stays_flat", "unharmed", "verdicts_table"),
 ]
 
 Scope = Literal["every", "any"]
@@ -87,6 +92,22 @@ def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope
     )
 
 
+def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
+    """Closing the pathway makes the answer clearly *more* probable: what it carries competes with the answer."""
+
+    def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
+        outcome = _outcome((curve["low"] > margin).any(), (curve["high"] < margin).all())
+        return outcome, curve.loc[curve["mean"].idxmax()]
+
+    hardest = {"every": lambda row: -row["mean"], "any": lambda row: row["mean"]}[scope]
+    return Rule(
+        claim=claim,
+        where=where,
+        condition=f"{pathway}: in {scope} category, the interval lies above +{margin:.0%} at some layer",
+        test=_by_category(pathway, category, compose={"every": _every, "any": _any}[scope], telling=hardest),
+    )
+
+
 def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
     """Closing the pathway changes nothing worth the name."""
 
@@ -119,8 +140,47 @@ def comes_first(first: str, second: str, *, claim: str, where: str, margin: floa
     return Rule(claim=claim, where=where, condition=condition, test=test)
 
 
+def lies_above(
+    bar: float, *, value: Callable[[pd.DataFrame], pd.Series], what: str, claim: str, where: str, unit: str = ".0%"
+) -> Rule:
+    """A number of each sample is on average above a bar. value: rows -> one number a sample; NaN is left out."""
+
+    def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        numbers = value(rows).dropna()
+        if numbers.empty:
+            return "inconclusive", "not measured"
+        mean = summarise(
+            pd.DataFrame({"sample": numbers.index, "x": numbers.to_numpy()}).assign(all=0), by=["all"], value="x"
+        )
+        row = mean.iloc[0]
+        measured = f"{row['mean']:{unit}} [{row['low']:{unit}}, {row['high']:{unit}}] (n = {len(numbers)})"
+        return _outcome(row["low"] > bar, row["high"] <= bar), measured.replace("-", "−")
+
+    return Rule(claim=claim, where=where, condition=f"{what}: the interval lies above {bar:{unit}}", test=test)
+
+
+def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, margin: float = 0.05) -> Rule:
+    """Accuracy is not lower than the baseline's on the same samples. rows: sample, `column`, correct (0 or 1)."""
+
+    def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        change = differences(rows, column=column, baseline=baseline)
+        change = change[change[column] == name]
+        if change.empty:
+            return "inconclusive", "not measured"
+        row = summarise(change, by=[column], value="change").iloc[0]
+        measured = (
+            f"{100 * row['mean']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] (n = {row['n']})"
+        )
+        return _outcome(row["low"] > -margin, row["high"] < -margin), measured.replace("-", "−")
+
+    condition = (
+        f"{name}: the change of accuracy against “{baseline}”, sample by sample, lies above −{100 * margin:.0f} points"
+    )
+    return Rule(claim=claim, where=where, condition=condition, test=test)
+
+
 def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
-    """Apply each rule to the rows of a knockout sweep."""
+    """Apply each rule to the rows that it is about."""
     return [Verdict(rule.claim, rule.where, *rule.test(rows)) for rule in rules]
 
 
@@ -175,31 +235,3 @@ def _every(outcomes: Sequence[Outcome]) -> Outcome:
 
 def _any(outcomes: Sequence[Outcome]) -> Outcome:
     return _outcome(any(o == "supported" for o in outcomes), all(o == "not supported" for o in outcomes))
-
-
-# Flow, Finding 2: a single sequential pathway. The paper prints curves, not numbers, so its statements are quoted in
-# substance. "Almost every task" is read as every category here.
-FLOW_2_FIGURE_3 = (
-    drops("Cross-frame", claim="Attention across frames contributes to almost every task", where="§4.2, fig. 3"),
-    stays_flat("Cross-audio", claim="Attention across audio chunks matters little in any task", where="§4.2, fig. 3"),
-    drops(
-        "Audio↮Video",
-        claim="Video and audio exchange information directly in the tasks that need them aligned",
-        where="§4.2, fig. 3",
-        scope="any",
-    ),
-    comes_first(
-        "Cross-frame",
-        "Question↛Last",
-        claim="These interactions lie in early to middle layers, before the prediction is read out",
-        where="§4.2, figs. 3 and 4",
-    ),
-)
-FLOW_2_FIGURE_4 = (
-    drops("V+A↛Question", claim="Video and audio pass into the question in every task", where="§4.3, figs. 4 and 9"),
-    drops("Question↛Last", claim="The question carries what they brought to the last token", where="§4.3, fig. 4"),
-    stays_flat("V+A↛Last", claim="Nothing goes from the media to the last token directly", where="§4.3, figs. 4 and 9"),
-    comes_first(
-        "V+A↛Question", "Question↛Last", claim="First into the question, then to the last token", where="§4.3, fig. 4"
-    ),
-)

@@ -51,7 +51,9 @@ def test_shares_are_those_of_the_full_maps_and_sum_to_one(model, sample, weights
 
 def test_the_spike_is_the_greatest_rise_in_the_upper_half():
     def shares(video):
-        rows = [("s", layer, group, x) for layer, v in enumerate(video) for group, x in (("video", v), ("audio", 1 - v))]
+        rows = [
+            ("s", layer, group, x) for layer, v in enumerate(video) for group, x in (("video", v), ("audio", 1 - v))
+        ]
         return pd.DataFrame(rows, columns=["sample", "layer", "group", "share"])
 
     assert allocation.spike(shares([0.0, 0.9, 0.1, 0.1, 0.2, 0.5, 0.6, 0.6])) == 5
@@ -79,7 +81,7 @@ def test_masking_is_a_full_pass_with_the_mask(model, sample):
         bias = torch.zeros(n, n).masked_fill(~readable, float("-inf"))[None, None]
         hooks = [
             layer.register_forward_pre_hook(
-                lambda module, args, kwargs: (args, kwargs | {"attention_mask": bias}), with_kwargs=True
+                lambda module, args, kwargs, bias=bias: (args, kwargs | {"attention_mask": bias}), with_kwargs=True
             )
             for layer in model.decoder.layers[first_layer:]
         ]

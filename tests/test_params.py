@@ -70,7 +70,7 @@ def test_a_missing_parameter_is_named():
 
 
 def test_a_task_must_be_one_of_the_data(monkeypatch):
-    monkeypatch.setattr(params, "tasks_of", lambda data: ["caption", "match"])
+    monkeypatch.setattr(params, "tasks_of", lambda data, root: ["caption", "match"])
     check(GOOD | {"task": "match"}, *GOOD, "task")
     check(GOOD | {"task": None}, *GOOD, "task")
     with pytest.raises(ParameterError, match="allowed: caption, match, or None for all"):

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from avsink.claims import FLOW_2_FIGURE_3, FLOW_2_FIGURE_4
 from avsink.verdicts import (
-    FLOW_2_FIGURE_3,
-    FLOW_2_FIGURE_4,
     comes_first,
     conclude,
     drops,

@@ -16,6 +16,11 @@ training_curves    step, measure, value
 timeline           track, label, modality ("video" or "audio"), start, end
 work_map           pathway, centre, layer, start, stop, tokens; and the prompt's stripes: kind, start, stop
 ratios             label, group, n, ratio, limit
+share_curves       group, layer, mean, low, high, n
+flow_map           pathway, layer, mean, low, high, n, category
+attention_maps     layer, query, key, query_stop, key_stop, weight, query_group, key_group
+token_norms        layer, position, group, l2, sink, at
+dimension_sizes    token, position, dimension, magnitude
 =================  ==================================================================================================
 
 What all charts keep to:
@@ -26,9 +31,25 @@ What all charts keep to:
 3. A chart is as wide as its column of text and its facets wrap; in a narrow window they stand below each other.
 """
 
-from avsink.charts.curves import knockout_curves, training_curves
+from avsink.charts.curves import knockout_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
+from avsink.charts.maps import attention_maps, flow_map
 from avsink.charts.spans import timeline, work_map
+from avsink.charts.tokens import dimension_sizes, token_norms
 from avsink.figure import clip, picture
 
-__all__ = ["clip", "dot_plot", "knockout_curves", "picture", "ratios", "timeline", "training_curves", "work_map"]
+__all__ = [
+    "attention_maps",
+    "clip",
+    "dimension_sizes",
+    "dot_plot",
+    "flow_map",
+    "knockout_curves",
+    "picture",
+    "ratios",
+    "share_curves",
+    "timeline",
+    "token_norms",
+    "training_curves",
+    "work_map",
+]

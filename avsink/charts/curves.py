@@ -10,7 +10,7 @@ import pandas as pd
 from avsink.charts import look
 from avsink.figure import Figure
 
-__all__ = ["knockout_curves", "training_curves"]
+__all__ = ["knockout_curves", "share_curves", "training_curves"]
 
 
 def knockout_curves(
@@ -61,6 +61,39 @@ def knockout_curves(
         facet=alt.Facet("category:N", sort=order, header=header), columns=min(3, len(order))
     )
     return look.figure(panels, rows, caption, description)
+
+
+def share_curves(df: pd.DataFrame, *, caption: str, description: str, mark: int | None = None) -> Figure:
+    """How the last token shares out its attention over the depth of the network (Flow figure 1, left).
+
+    df: `group`, `layer`, `mean`, `low`, `high`, `n`, shares as fractions. mark: a layer to draw a line at.
+    """
+    look.require(df, "group", "layer", "mean", "low", "high", "n")
+    rows = look.rounded(df)
+    names = list(dict.fromkeys(rows["group"]))
+    series = look.channels("group", names, title=None)
+    tooltip = [alt.Tooltip("group:N"), alt.Tooltip("layer:Q")]
+    tooltip += [alt.Tooltip(f"{name}:Q", format=".1%") for name in ("mean", "low", "high")]
+    x = alt.X("layer:Q", title="layer", axis=look.layer_axis(rows["layer"]))
+    y = alt.Y("mean:Q", title="share of the last token's attention", axis=alt.Axis(format=".0%", tickCount=5))
+    base = alt.Chart(rows).encode(x=x)
+    band = base.transform_calculate(tint=series["tint"]).mark_area(strokeWidth=0, fillOpacity=0.18)
+    band = band.encode(y="low:Q", y2="high:Q", detail="group:N", fill=alt.Fill("tint:N", scale=None))
+    line = base.mark_line(strokeWidth=2, fill=None).encode(
+        y=y, stroke=series["stroke"], strokeDash=series["strokeDash"]
+    )
+    point = base.mark_point(size=40, strokeWidth=1.5).encode(
+        y=y,
+        stroke=series["stroke"],
+        fill=series["fill"],
+        shape=series["shape"],
+        tooltip=[*tooltip, alt.Tooltip("n:Q", title="samples")],
+    )
+    parts = [band, line, point]
+    if mark is not None:
+        at = pd.DataFrame({"layer": [mark]})
+        parts.insert(0, alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2).encode(x=x))
+    return look.figure(alt.layer(*parts).properties(width="container", height=280), rows, caption, description)
 
 
 def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:

@@ -26,7 +26,7 @@ from av.error import FFmpegError
 
 from avsink.data.sample import Media
 
-__all__ = ["Clip", "MediaError", "read", "read_audio", "read_clip", "read_image"]
+__all__ = ["Clip", "MediaError", "opened", "read", "read_audio", "read_clip", "read_image"]
 
 TOLERANCE = 0.5  # seconds that a container may announce beyond its last frame: edit lists and codec padding
 SLACK = 0.1  # seconds beyond the model's limit that are only a codec's padding
@@ -94,7 +94,7 @@ def read_clip(
 ) -> Clip:
     """Decode the picture, the sound or both of one file. Raises `MediaError`."""
     path = Path(path)
-    with _opened(path) as container:
+    with opened(path) as container:
         if need_picture and not container.streams.video:
             raise MediaError(f"{path.name} has no picture; a file with a video track is needed")
         if need_sound and not container.streams.audio:
@@ -246,7 +246,7 @@ def _runs_past_its_end(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file with PyAV; turn every error of FFmpeg inside the block into a `MediaError`."""
     if not path.is_file():
         raise MediaError(f"missing file {path.name} (looked in {path.parent})")

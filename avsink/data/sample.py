@@ -4,7 +4,8 @@ A loader, whatever its files look like, yields `Sample`s and nothing else. A sam
 order in which the model meets it:
 
 1. `parts`: texts and media, interleaved as the benchmark interleaves them;
-2. `options`: the option texts, without letters; rendered as lines ``A. text`` after the parts;
+2. `options`: the option texts, without letters; rendered as lines ``A. text`` after the parts. An option may be a
+   medium (``A.`` and then an image);
 3. `suffix`: the demand that ends the user's turn (``Answer with the letter.``).
 
 How that becomes tokens is the business of the model's adapter (`avsink.models`), and which token is what that of
@@ -75,7 +76,7 @@ class Sample:
     task: str
     category: str
     parts: tuple[Text | Media, ...]
-    options: tuple[str, ...] = ()
+    options: tuple[str | Media, ...] = ()
     suffix: str = ""
     answer: str | None = None
     truth: Mapping[str, object] = field(default_factory=dict)
@@ -87,8 +88,8 @@ class Sample:
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """The media, in the order in which the model meets them."""
-        return tuple(part for part in self.parts if isinstance(part, Media))
+        """The media, in the order in which the model meets them; those of the options come last."""
+        return tuple(part for part in (*self.parts, *self.options) if isinstance(part, Media))
 
     def check(self) -> None:
         """Raise `SampleError` if the sample contradicts itself or its files are not there."""
@@ -97,7 +98,7 @@ class Sample:
         if self.options and self.answer not in self.letters:
             raise SampleError(self.id, f"the answer {self.answer!r} is not among the options {''.join(self.letters)}")
         if len(set(self.options)) != len(self.options):
-            raise SampleError(self.id, "two options have the same text, so the answer is ambiguous")
+            raise SampleError(self.id, "two options have the same text or medium, so the answer is ambiguous")
         if not self.media:
             raise SampleError(self.id, "no video, audio or image to ask about")
         for medium in self.media:

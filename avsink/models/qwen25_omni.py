@@ -64,10 +64,15 @@ def prompt(sample: Sample, *, system: str, processor) -> list[Piece]:
             pieces.append(Piece(text="".join(marks[part.kind]), role="medium", medium=part))
     if sample.options or sample.suffix:
         pieces.append(Piece(text="\n", role="suffix"))
-    for k, (letter, text) in enumerate(zip(sample.letters, sample.options, strict=True)):
+    for k, (letter, option) in enumerate(zip(sample.letters, sample.options, strict=True)):
         newline = "\n" if sample.suffix or k + 1 < len(sample.options) else ""
         pieces.append(Piece(text=letter, role="letter", option=k))
-        pieces.append(Piece(text=f". {text}{newline}", role="option", option=k))
+        if isinstance(option, Media):
+            pieces.append(Piece(text=". ", role="option", option=k))
+            pieces.append(Piece(text="".join(marks[option.kind]), role="medium", option=k, medium=option))
+            pieces.append(Piece(text=newline, role="option", option=k))
+        else:
+            pieces.append(Piece(text=f". {option}{newline}", role="option", option=k))
     pieces.append(Piece(text=sample.suffix, role="suffix"))
     pieces.append(Piece(text=f"{end}\n{start}assistant\n", role="header"))
     return pieces

@@ -1,0 +1,83 @@
+"""Tokens: how large they are, and in which features."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from avsink.charts import look
+from avsink.figure import Figure
+
+__all__ = ["dimension_sizes", "token_norms"]
+
+MOST = 900  # tokens or features a panel: of more, all sinks and an even choice of others, or the largest, are drawn
+KINDS = {"system": "grey", "video": "blue", "audio": "orange", "user instruction": "purple"}
+
+
+def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """L2 norms along the prompt, a panel a layer; sinks are ringed (Flow figures 2 and 7).
+
+    df: `layer`, `position`, `group`, `l2`, `sink` (bool), `at` (place in its frame or chunk, or missing).
+    """
+    look.require(df, "layer", "position", "group", "l2", "sink", "at")
+    every = -(-df.groupby("layer").size().max() // MOST)
+    rows = look.rounded(df[df["sink"] | (df["position"] % every == 0)])
+    kinds = [kind for kind in KINDS if kind in set(rows["group"])]
+    base = alt.Chart(rows).encode(
+        x=alt.X("position:Q", title="token", axis=alt.Axis(tickCount=6)),
+        y=alt.Y("l2:Q", title="L2 norm", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s")),
+        tooltip=[
+            alt.Tooltip("position:Q", title="token"),
+            alt.Tooltip("group:N"),
+            alt.Tooltip("at:Q", title="place in its frame or chunk"),
+            alt.Tooltip("l2:Q", title="L2 norm", format=".4~s"),
+            alt.Tooltip("sink:N"),
+        ],
+    )
+    dots = base.mark_point(size=26, filled=True, opacity=0.9).encode(
+        color=alt.Color(
+            "group:N",
+            sort=kinds,
+            legend=alt.Legend(title=None, orient="top"),
+            scale=alt.Scale(domain=kinds, range=[look.INK[KINDS[kind]] for kind in kinds]),
+        )
+    )
+    rings = base.transform_filter("datum.sink").mark_point(
+        size=170, color=look.INK["pink"], strokeWidth=2, filled=False
+    )
+    header = alt.Header(title=None, labelExpr="'layer ' + datum.value", labelFontWeight="bold")
+    chart = (
+        alt.layer(dots, rings).properties(width=320, height=170).facet(alt.Facet("layer:O", header=header), columns=2)
+    )
+    return look.figure(chart, look.rounded(df), caption, description)
+
+
+def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: int = 3) -> Figure:
+    """The size of every feature of two tokens, one above the other; the `named` largest of each are labelled.
+
+    df: `token`, `position`, `dimension`, `magnitude` (Flow figure 2, right).
+    """
+    look.require(df, "token", "position", "dimension", "magnitude")
+    drawn = df.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(MOST).sort_index()
+    rows = look.rounded(drawn)
+    tokens = list(dict.fromkeys(rows["token"]))
+    top = rows.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(named)
+    rows = rows.assign(
+        name=rows["dimension"].where(rows.index.isin(top.index)).map("{:.0f}".format, na_action="ignore")
+    )
+    x = alt.X("dimension:Q", title="dimension", scale=alt.Scale(domain=[0, int(rows["dimension"].max())], nice=False))
+    base = alt.Chart(rows).encode(
+        x=x,
+        y=alt.Y("magnitude:Q", title="|x|", axis=alt.Axis(tickCount=3, format="~s")),
+        tooltip=[alt.Tooltip(f"{name}:Q") for name in ("dimension", "magnitude", "position")],
+    )
+    bars = base.mark_bar(width=2, color=look.INK["blue"])
+    words = base.transform_filter("isValid(datum.name)").mark_text(dy=-7, fontSize=11, color=look.INK["orange"])
+    header = alt.Header(title=None, labelFontWeight="bold", labelOrient="top", labelAnchor="start")
+    chart = (
+        alt.layer(bars, words.encode(text="name:N"))
+        .properties(width=560, height=110)
+        .facet(row=alt.Row("token:N", sort=tokens, header=header))
+        .resolve_scale(y="independent")
+    )
+    return look.figure(chart, look.rounded(df), caption, description)

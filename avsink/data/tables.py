@@ -1,0 +1,171 @@
+"""Tables as they are published, csv, tsv, json, jsonl and parquet, as rows of plain values.
+
+1. `find`: the files of a table below a folder, by the names that they are published under;
+2. `read`: every row of one file, in its order. Nulls, NaN and empty cells become None, and each row knows where it
+   stood. A row with too many or too few cells is still a row, with a `fault`: whoever reads it must say what became of
+   it;
+3. what cannot be read at all (no such column, cut off, not UTF-8, a quote that never ends) is a `TableError`. A csv is
+   read strictly: leniently, one stray quote swallows all rows up to the next one, and nobody hears of it;
+4. `as_list`: a list, whether it comes as one or as the text of one (``"['A. yes', 'B. no']"``).
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Row", "TableError", "as_list", "find", "numbered", "pairs", "read", "read_json"]
+
+LONGEST_CELL = 2**31 - 1  # characters; the csv module's own limit is shorter than some captions
+
+
+class TableError(ValueError):
+    """A file that cannot be read as the table that it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row. where: its file and its number, from 1. fault: why it is no whole row, or ''."""
+
+    values: Mapping[str, object]
+    where: str
+    fault: str = ""
+
+
+class _Repeated(dict):
+    """A JSON object that has a key twice; a plain dict would forget the first one."""
+
+    def __init__(self, pairs: list[tuple[str, object]]):
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def find(root: Path, *patterns: str) -> list[Path]:
+    """The files of the first pattern that has any, sorted; looked for in `root` and in `root/data`."""
+    for pattern in patterns:
+        for folder in (root, root / "data"):
+            if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
+                return found
+    return []
+
+
+def read(path: Path, *, needs: Sequence[str] = ()) -> list[Row]:
+    """All rows of a file. needs: columns without which it is another table. Raises `TableError`."""
+    readers = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise TableError(f"{path.name} is no table that can be read; allowed: {', '.join(readers)}")
+    columns, rows = readers[path.suffix](path)
+    if missing := [name for name in needs if name not in columns]:
+        raise TableError(
+            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. "
+            "Is it a file of this benchmark?"
+        )
+    return rows
+
+
+def numbered(path: Path, rows: Iterable[Mapping[str, object]], *, start: int = 1) -> Iterator[Row]:
+    """Rows of plain values, each with its place."""
+    for number, values in enumerate(rows, start=start):
+        yield Row(values={name: _plain(value) for name, value in values.items()}, where=f"{path.name}, row {number}")
+
+
+def as_list(value: object, what: str) -> list:
+    """A list from a list or from the text of one. Raises ValueError, which calls the value `what`."""
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value.strip())  # a literal and nothing else: no code can be run by it
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            raise ValueError(f"{what} cannot be read as a list: {_short(value)}") from None
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} is no list: {_short(value)}")
+    return list(value)
+
+
+def read_json(path: Path) -> object:
+    """The content of a json file; `pairs` gives all keys of its objects, repeated ones too."""
+
+    def keep(found: list[tuple[str, object]]) -> dict:
+        as_dict = dict(found)
+        return as_dict if len(as_dict) == len(found) else _Repeated(found)
+
+    try:
+        return json.loads(_text(path), object_pairs_hook=keep)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise TableError(f"{path.name} is not JSON: {error}; fetch it again") from None
+
+
+def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
+    """The items of a JSON object as they stand in the file."""
+    return mapping.pairs if isinstance(mapping, _Repeated) else list(mapping.items())
+
+
+def _csv(path: Path) -> tuple[list[str], list[Row]]:
+    csv.field_size_limit(LONGEST_CELL)
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    try:
+        columns = next(lines, [])
+        if len(set(columns)) != len(columns):
+            raise TableError(f"{path.name} has two columns of the same name: {', '.join(columns)}")
+        for cells in lines:
+            if not cells:  # an empty line, at the end for example
+                continue
+            fault = "" if len(cells) == len(columns) else f"it has {len(cells)} cells, the table {len(columns)} columns"
+            values = {name: cell or None for name, cell in zip(columns, cells, strict=False)}
+            rows.append(Row(values=values, where=f"{path.name}, row {len(rows) + 1}", fault=fault))
+    except csv.Error as error:
+        place = f"after row {len(rows)} (line {lines.line_num})"
+        raise TableError(f"{path.name} cannot be read {place}: {error}; fetch it again") from None
+    return columns, rows
+
+
+def _json(path: Path) -> tuple[list[str], list[Row]]:
+    if path.suffix == ".jsonl":
+        found: object = []
+        for number, line in enumerate(_text(path).split("\n"), start=1):
+            try:
+                found += [json.loads(line)] if line.strip() else []
+            except json.JSONDecodeError as error:
+                raise TableError(f"{path.name}, line {number} is not JSON: {error}; fetch it again") from None
+    else:
+        found = read_json(path)
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise TableError(f"{path.name} is no list of rows")
+    return list(dict.fromkeys(name for row in found for name in row)), list(numbered(path, found))
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Row]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read()  # this file alone, no dataset around it
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TableError(f"{path.name} is no parquet file, or is cut off: {error}; fetch it again") from None
+    return table.column_names, list(numbered(path, table.to_pylist()))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # with or without the mark that Excel puts first
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path.name} is not UTF-8 at byte {error.start}; fetch it again") from None
+    except OSError as error:
+        raise TableError(f"{path.name} cannot be read: {error.strerror}") from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and value != value:  # NaN
+        return None
+    return value if value != "" else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

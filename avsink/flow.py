@@ -1,0 +1,104 @@
+"""The measurements of *From Senses to Decisions*, each over many samples, kept in the result store.
+
+A notebook asks for one here, and so does the page that puts all reported numbers beside the measured ones; because what
+goes into a store's key is written once, the second asks nothing anew.
+
+=============  ====================================================  =========================
+function       measures                                              Flow
+=============  ====================================================  =========================
+`allocation`   the last token's attention by kind of token           figure 1
+`masking`      accuracy with media hidden in the last layers         table 1
+`pathways`     Δp of every pathway around every layer                figures 3 to 6, 8 to 14
+`discarding`   accuracy and prefill without discarded tokens         table 4
+=============  ====================================================  =========================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+
+from avsink import allocation as attention_of_last
+from avsink import discard, knockout
+from avsink.data.sample import Sample
+from avsink.metrics import summarise
+from avsink.results import ResultStore
+from avsink.sweep import Done, run_over_samples
+from avsink.verdicts import MARGIN
+
+__all__ = [
+    "ABLATED",
+    "CLIP",
+    "INTERLEAVED",
+    "OUT",
+    "WINDOWS",
+    "allocation",
+    "discarding",
+    "layers_to_discard",
+    "masking",
+    "pathways",
+]
+
+OUT = {"clip": ("Video↛Others", "Audio↛Others", "NonOptQ↛Others")}
+OUT["interleaved"] = ("Candidates↛Others", "Reference↛Others", "NonOptQ↛Others")
+CLIP = (*knockout.FIGURE_3, *knockout.FIGURE_4, *knockout.FIGURE_9, *knockout.FIGURE_10, *OUT["clip"])
+INTERLEAVED = (*knockout.FIGURE_5, *knockout.FIGURE_6, *OUT["interleaved"])
+ABLATED = ("Video↛Question", "Audio↛Question", "Question↛Last")  # figure 8
+WINDOWS = (1, 3, 5, 7, 9, 11)
+
+
+def allocation(model, samples: Sequence[Sample], *, data: str, root: str = "") -> Done:
+    """Rows of `avsink.allocation.allocation`."""
+    compute = partial(attention_of_last.allocation, model)
+    sources = ["allocation.py", "observe.py"]
+    return _measure("flow1_allocation", model, samples, compute, settings={"data": data}, sources=sources, root=root)
+
+
+def masking(model, samples: Sequence[Sample], *, first_layer: int, data: str, root: str = "") -> Done:
+    """Rows of `avsink.allocation.masking`, from `first_layer` on."""
+    compute = partial(attention_of_last.masking, model, first_layer=first_layer)
+    settings, sources = {"data": data, "first_layer": first_layer}, ["allocation.py", "observe.py"]
+    return _measure("flow1_masking", model, samples, compute, settings=settings, sources=sources, root=root)
+
+
+def pathways(
+    model, samples: Sequence[Sample], *, k: int, pathways: Sequence[str] = CLIP, data: str, root: str = ""
+) -> Done:
+    """Rows of `avsink.knockout.sweep`: figures 3, 4, 9 and 10 for clips unless told otherwise."""
+    compute = partial(knockout.sweep, model, k=k, pathways=pathways)
+    settings = {"data": data, "window": k, "pathways": list(pathways)}
+    return _measure("flow_pathways", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
+
+
+def discarding(model, samples: Sequence[Sample], *, after: Mapping[str, int], data: str, root: str = "") -> Done:
+    """Rows of `avsink.discard.sweep`. after: group of tokens -> the last layer in which it is there."""
+    compute = partial(discard.sweep, model, after=after)
+    settings, sources = {"data": data, "after": dict(after)}, ["discard.py", "knockout.py"]
+    return _measure("flow4_discarding", model, samples, compute, settings=settings, sources=sources, root=root)
+
+
+def layers_to_discard(rows: pd.DataFrame, *, k: int, n_layers: int, margin: float = MARGIN) -> dict[str, int]:
+    """Group of tokens -> the layer after which it can go, by the rule of `avsink.discard.last_needed`.
+
+    rows: of `pathways`, for one kind of input.
+    """
+    curves = summarise(rows, by=["pathway", "layer", "category"])
+    out = [name for name in knockout.OUT if name in set(curves["pathway"])]
+    rule = {"k": k, "n_layers": n_layers, "margin": margin}
+    return {name.partition("↛")[0]: discard.last_needed(curves, pathway=name, **rule) for name in out}
+
+
+def _measure(
+    finding: str,
+    model,
+    samples: Sequence[Sample],
+    compute: Callable[[Sample], pd.DataFrame],
+    *,
+    settings: Mapping[str, object],
+    sources: Sequence[str],
+    root: str,
+) -> Done:
+    store = ResultStore(finding, model=model, settings=settings, sources=sources, root=root)
+    return run_over_samples(samples, compute, store=store)

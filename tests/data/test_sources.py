@@ -1,0 +1,187 @@
+"""Roots, downloads and zips; the network is a function that a test hands in."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from published import odyssey_bench, speakerbench_row, speakerbench_tsv, worldsense_json, write_table
+
+from avsink import params
+from avsink.data import fetch as command
+from avsink.data import load, sources
+from avsink.data.sources import FETCHED, HUB, MissingData, fetch, here, locate, still_packed, unzip
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch):
+    monkeypatch.delenv("AVSINK_DATA", raising=False)
+
+
+class Hub:
+    """A downloader that writes an AV-SpeakerBench with its clips in zips, and counts its calls."""
+
+    def __init__(self, source):
+        self.source, self.calls = source, []
+
+    def __call__(self, **arguments):
+        self.calls.append(arguments)
+        root = Path(arguments["local_dir"])
+        write_table(root / "test.csv", [speakerbench_row(k) for k in range(6)])
+        for k in range(2):
+            with zipfile.ZipFile(root / f"audiovisual_chunk_{k}.zip", "w") as archive:
+                for path in sorted((self.source / "audiovisual").iterdir())[k::2]:
+                    archive.write(path, f"audiovisual/{path.name}")
+                archive.writestr("__MACOSX/._junk", b"")
+        return str(root)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source")
+    speakerbench_tsv(folder)
+    return folder
+
+
+def test_fetched_and_unpacked_it_is_whole(tmp_path, source):
+    hub = Hub(source)
+    assert fetch("av-speakerbench", tmp_path / "new", download=hub) == tmp_path / "new"
+    (call,) = hub.calls
+    assert (call["repo_id"], call["repo_type"]) == (HUB["av-speakerbench"].repo, "dataset")
+    loaded = load("av-speakerbench", tmp_path / "new")
+    assert len(loaded.samples) == 6 and not loaded.problems
+    assert not still_packed(tmp_path / "new") and not (tmp_path / "new/__MACOSX").exists()
+
+
+def test_unpacking_goes_on_where_it_stopped(tmp_path, source):
+    fetch("av-speakerbench", tmp_path, download=Hub(source))
+    clips = sorted((tmp_path / "audiovisual").iterdir())
+    kept = clips[0].stat().st_mtime_ns
+    clips[1].write_bytes(b"half")
+    clips[2].unlink()
+    assert len(still_packed(tmp_path)) == 2
+    assert unzip(tmp_path) == 2 and unzip(tmp_path) == 0
+    assert clips[0].stat().st_mtime_ns == kept and not still_packed(tmp_path)
+
+
+def test_a_hub_id_is_fetched_once(tmp_path, source, monkeypatch, capsys):
+    monkeypatch.setenv("AVSINK_DATA", str(tmp_path))
+    hub, id = Hub(source), "someone/a-copy"
+    assert here("av-speakerbench", id) is None
+    folder = locate("av-speakerbench", id, download=hub)
+    assert folder == tmp_path / "someone--a-copy" and (folder / FETCHED).is_file()
+    assert hub.calls[0]["repo_id"] == id and "fetching someone/a-copy" in capsys.readouterr().err
+    assert locate("av-speakerbench", id, download=hub) == here("av-speakerbench", id) == folder
+    assert len(hub.calls) == 1
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch, capsys):
+    def offline(**_):
+        raise ConnectionError("name could not be resolved\nand a long story")
+
+    with pytest.raises(MissingData) as caught:
+        fetch("worldsense", tmp_path, download=offline)
+    said = str(caught.value)
+    assert "honglyhly/WorldSense could not be fetched" in said and "(name could not be resolved)" in said
+    assert "hf download --repo-type dataset honglyhly/WorldSense --local-dir DIR" in said
+    assert not (tmp_path / FETCHED).exists()
+
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    assert command.main(["worldsense", "--root", str(tmp_path)]) == 1
+    assert "could not be fetched" in capsys.readouterr().err
+
+
+def test_roots(tmp_path, monkeypatch):
+    with pytest.raises(MissingData, match="where is worldsense. AVSINK_DATA is not set. Fetch it with `python -m"):
+        locate("worldsense")
+    monkeypatch.setenv("AVSINK_DATA", str(tmp_path))
+    with pytest.raises(MissingData, match="has no folder worldsense"):
+        locate("worldsense")
+    (tmp_path / "worldsense").mkdir()
+    assert locate("worldsense") == here("worldsense") == tmp_path / "worldsense"
+    assert locate("worldsense", tmp_path) == tmp_path
+    with pytest.raises(MissingData, match="there is no folder /no/such/folder"):
+        locate("worldsense", "/no/such/folder")
+    with pytest.raises(MissingData, match="toyworld cannot be fetched; these can: av-speakerbench, worldsense"):
+        fetch("toyworld", tmp_path)
+
+
+def archive_with(path, name, *, link=False):
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        if link:
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, b"content")
+
+
+@pytest.mark.parametrize("name", ["../out.mp4", "/tmp/out.mp4", "a/../../out.mp4", "..\\out.mp4"])
+def test_a_zip_may_not_leave_its_folder(tmp_path, name):
+    (tmp_path / "root").mkdir()
+    archive_with(tmp_path / "root/evil.zip", name)
+    with pytest.raises(MissingData, match="evil.zip is refused: its member"):
+        unzip(tmp_path / "root")
+    assert [path.name for path in tmp_path.rglob("*")] == ["root", "evil.zip"]
+
+
+def test_links_and_broken_zips_are_refused(tmp_path):
+    archive_with(tmp_path / "link.zip", "passwd", link=True)
+    with pytest.raises(MissingData, match="link.zip is refused"):
+        unzip(tmp_path)
+    (tmp_path / "link.zip").write_bytes(b"PK no zip")
+    with pytest.raises(MissingData, match="link.zip cannot be unpacked: .*; delete it and fetch it again"):
+        unzip(tmp_path)
+    assert still_packed(tmp_path) == [tmp_path / "link.zip"]
+
+
+def test_the_command(tmp_path, source, monkeypatch, capsys):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", Hub(source))
+    assert command.main(["av-speakerbench", "--root", str(tmp_path), "--revision", "main"]) == 0
+    said = capsys.readouterr()
+    assert f"python -m avsink.data.check av-speakerbench --root {tmp_path}" in said.out and "CC BY-NC" in said.err
+    assert command.main(["av-speakerbench", "--root", str(tmp_path), "--no-download"]) == 0
+    assert "0 files unpacked" in capsys.readouterr().out
+
+
+def test_unneeded_archives_are_not_downloaded(tmp_path):
+    seen = {}
+    fetch("worldsense", tmp_path, repo="lmms-lab/WorldSense", download=lambda **arguments: seen.update(arguments))
+    assert "audios_chunk_*" in seen["ignore_patterns"] and seen["repo_id"] == "lmms-lab/WorldSense"
+
+
+def given_parameters(**changes):
+    return {"data": "worldsense", "data_root": "", "task": None} | changes
+
+
+def test_parameters_name_a_root_that_is_there(tmp_path):
+    worldsense_json(tmp_path)
+    names = ("data", "data_root", "task", "selection")
+
+    def said(**changes):
+        with pytest.raises(params.ParameterError) as caught:
+            params.check(given_parameters(selection=None) | changes, *names)
+        return str(caught.value)
+
+    good = given_parameters(data_root=str(tmp_path), selection="knockout")
+    params.check(good | {"task": "Audio Counting"}, *names)
+    params.check(given_parameters(data_root="honglyhly/WorldSense", task="not fetched yet", selection=None), *names)
+    params.check(given_parameters(data="toyworld", task="caption", selection=None), *names)
+    assert "python -m avsink.data.fetch worldsense" in said()
+    assert "there is no folder /no/such; allowed: the path of a folder" in said(data_root="/no/such")
+    assert "data_root: 7" in said(data_root=7)
+    assert "worldsense has no task 'Countin'" in said(data_root=str(tmp_path), task="Countin")
+    assert "allowed: knockout, cross-dataset, None for all" in said(data_root=str(tmp_path), selection="cross-task")
+
+
+def test_every_benchmark_on_the_hub_has_a_loader_and_is_known_by_its_name(tmp_path):
+    from avsink.data import BENCHMARKS
+
+    assert set(HUB) == set(BENCHMARKS) - {"toyworld"}
+    odyssey_bench(tmp_path / "x")
+    assert load("av-odyssey", tmp_path / "x").name == "av-odyssey"
+    assert sources.is_hub_id("a/b") and not any(map(sources.is_hub_id, ("a", "a/b/c", "/a/b", "../b", tmp_path)))
