@@ -174,15 +174,15 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
 def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
     """Size of every feature, at the entry of a layer, of the largest system token and the largest media token.
 
-    Columns: token (`system sink`, `media sink`), position, dimension, magnitude |x_d|.
+    Columns: token (which of the two), position, dimension, magnitude |x_d|.
     """
     inputs = model.prepare(sample)
     states = clean_run(model, inputs).states.inputs[layer].float().cpu()  # (N, width)
     layout = inputs.layout
     tables = []
     for token, positions in {
-        "system sink": layout.system,
-        "media sink": torch.cat([layout.video, layout.audio]).sort().values,
+        "largest system token": layout.system,
+        "largest media token": torch.cat([layout.video, layout.audio]).sort().values,
     }.items():
         position = int(positions[states[positions].norm(dim=-1).argmax()])
         magnitude = states[position].abs().tolist()

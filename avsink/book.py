@@ -117,6 +117,9 @@ def execute(run: Run, page: Path, *, mock: bool = False, label: str) -> bool:
         run.source, unfinished, parameters=parameters, cwd=ROOT, progress_bar=sys.stderr.isatty(), extra_arguments=quiet
     )
     executed = nbformat.read(unfinished, as_version=4)
+    if run.variant:  # two pages of one notebook must not bear one title
+        title, *rest = executed.cells[0].source.split("\n")
+        executed.cells[0].source = "\n".join([f"{title} ({run.variant})", *rest])
     executed.metadata["avsink_fingerprint"] = fingerprint
     nbformat.write(executed, page)
     unfinished.unlink()

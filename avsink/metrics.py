@@ -89,15 +89,17 @@ def joined(*tables: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def widths(curves: pd.DataFrame) -> pd.DataFrame:
+def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:
     """How sharp curves are: the deepest mean, its layer, and for how many layers the curve lies below half of that.
+
+    least: a curve that falls less lies below nothing.
 
     Columns: window (the category), pathway, deepest, at_layer, layers_below_half, n.
     """
     rows = []
     for (category, pathway), curve in curves.groupby(["category", "pathway"], sort=False):
         lowest = curve.loc[curve["mean"].idxmin()]
-        below = int((curve["mean"] <= lowest["mean"] / 2).sum()) if lowest["mean"] < 0 else 0
+        below = int((curve["mean"] <= lowest["mean"] / 2).sum()) if lowest["mean"] < -least else 0
         rows.append((category, pathway, lowest["mean"], lowest["layer"], below, lowest["n"]))
     return pd.DataFrame(rows, columns=["window", "pathway", "deepest", "at_layer", "layers_below_half", "n"])
 

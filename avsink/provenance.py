@@ -92,7 +92,8 @@ def sample_fingerprint(sample: Sample) -> str:
         return (part.kind, part.role, part.sound, _file_digest(part.path)) if isinstance(part, Media) else part
 
     parts, options = [content(part) for part in sample.parts], tuple(content(option) for option in sample.options)
-    asked = (sample.id, sample.task, sample.category, parts, options, sample.suffix, sample.answer)
+    named = sample.truth.get("correct_candidate")
+    asked = (sample.id, sample.task, sample.category, parts, options, sample.suffix, sample.answer, named)
     return hashlib.blake2b(repr(asked).encode(), digest_size=8).hexdigest()
 
 

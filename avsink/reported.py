@@ -17,9 +17,9 @@ from avsink.data.sample import Sample
 from avsink.data.selections import SELECTIONS, same_task
 from avsink.metrics import differences, summarise
 
-__all__ = ["PAPERS", "PERCENT", "counts", "depths", "latencies", "paper", "table_1", "table_4", "tasks_of_table_4"]
+__all__ = ["PAPERS", "counts", "depths", "latencies", "paper", "readable", "readable_latencies"]
+__all__ += ["table_1", "table_4", "tasks_of_table_4"]
 
-PERCENT = ["reported", "reported_change", "measured", "low", "high", "change", "change_low", "change_high"]
 PAPERS = Path(__file__).resolve().parents[1] / "data" / "papers"
 
 
@@ -65,39 +65,33 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
     Columns: side, task, config, accuracy, low, high, n; intervals and n where they are known.
     """
     reported = _reported_4(interleaved)
-    task = reported["task"] + reported["direction"].map(" ({})".format, na_action="ignore").fillna("")
+    direction = ["" if pd.isna(way) else f" ({way})" for way in reported["direction"]]
+    task = reported["task"] + direction
     reported = pd.DataFrame({"task": task, "config": reported["config"], "accuracy": reported["accuracy"] / 100})
     measured = summarise(rows, by=["task", "category", "config"], value="correct").rename(columns={"mean": "accuracy"})
-    measured["task"] = measured.pop("task") + ": " + measured.pop("category")
+    measured["task"] = measured.pop("task") + ", " + measured.pop("category")
     return pd.concat([reported.assign(side="reported"), measured.assign(side="measured")], ignore_index=True)[
         ["side", "task", "config", "accuracy", "low", "high", "n"]
     ]
 
 
 def depths(*, spike: int, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int) -> pd.DataFrame:
-    """Layers that the paper names, and those found here: quantity, group, where, layer and depth of both sides."""
-    table = paper("flow_layers")
-    found = {("spike of attention to video", None): spike}
+    """Layers that the paper names, and those found here, with their depths from 0 to 1.
+
+    Columns: quantity, group, where, reported, reported_depth, measured, measured_depth. A group that was never needed
+    has layer -1 and no depth; one that was not measured has neither.
+    """
+    table = paper("flow_layers").fillna({"group": ""})
+    found = {("spike of attention to video", ""): spike}
     found |= {("discard after layer", group): layer for group, layer in after.items()}
     found |= {("discard after layer (interleaved)", group): layer for group, layer in interleaved.items()}
-    keys = [
-        (quantity, None if pd.isna(group) else group)
-        for quantity, group in zip(table["quantity"], table["group"], strict=True)
-    ]
+    keys = zip(table["quantity"], table["group"], strict=True)
     layers = pd.Series([found.get(key) for key in keys], dtype="Int64")
-    return pd.DataFrame(
-        {
-            "quantity": table["quantity"],
-            "group": table["group"].fillna(""),
-            "where": table["where"],
-            "reported": [f"{layer} of {n}" for layer, n in zip(table["layer"], table["n_layers"], strict=True)],
-            "reported_depth": table["layer"] / (table["n_layers"] - 1),
-            "measured": [
-                "not measured" if pd.isna(layer) else f"{layer} of {n_layers}" if layer >= 0 else "never needed"
-                for layer in layers
-            ],
-            "measured_depth": (layers / (n_layers - 1)).astype(float).clip(lower=0),
-        }
+    return table[["quantity", "group", "where"]].assign(
+        reported=table["layer"],
+        reported_depth=table["layer"] / (table["n_layers"] - 1),
+        measured=layers,
+        measured_depth=(layers / (n_layers - 1)).astype(float).where(layers >= 0),
     )
 
 
@@ -116,6 +110,41 @@ def counts(benchmark: str, samples: Sequence[Sample]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["benchmark", "use", "task", "reported", "here"])
     return table.astype({"here": "Int64"})
+
+
+def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
+    """`table_1` or `table_4` for a page: intervals beside their means, in percent and points."""
+    shown = {
+        first: table[first],
+        "reported": table["reported"].map("{:.1%}".format),
+        "change": (100 * table["reported_change"]).map("{:+.1f}".format),
+        "measured [95 %]": _with_interval(table, "measured", "low", "high", form="{:.1f}"),
+        "change [95 %]": _with_interval(table, "change", "change_low", "change_high", form="{:+.1f}"),
+        "n": table["n"],
+    }
+    return pd.DataFrame(shown)
+
+
+def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
+    """`latencies` for a page."""
+    return pd.DataFrame(
+        {
+            "config": table["config"],
+            "reported, ms": table["reported_ms"].map("{:,.0f}".format),
+            "of baseline": table["reported"].map("{:.1%}".format),
+            "measured, ms": table["measured_ms"].map("{:,.1f}".format),
+            "of baseline [95 %]": _with_interval(table, "measured", "low", "high", form="{:.1f}"),
+            "arithmetic": table["arithmetic"].map("{:.1%}".format),
+            "n": table["n"],
+        }
+    )
+
+
+def _with_interval(table: pd.DataFrame, mean: str, low: str, high: str, *, form: str) -> list[str]:
+    """Shares as percent, ``96.0 [92.7, 98.7]``; nothing where there is no mean."""
+    rows = (100 * table[[mean, low, high]]).itertuples(index=False)
+    texts = ["" if pd.isna(row[0]) else "{0} [{0}, {0}]".replace("{0}", form).format(*row) for row in rows]
+    return [text.replace("-", "−") for text in texts]
 
 
 def _reported_4(interleaved: bool) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from avsink.allocation import shared_dimensions
 
-__all__ = ["changes", "dimensions", "layers", "maps", "norms", "shares"]
+__all__ = ["accuracies", "changes", "dimensions", "layers", "maps", "norms", "shares"]
 
 
 def shares(curves: pd.DataFrame, *, spike: int) -> str:
@@ -59,6 +59,13 @@ def layers(after: Mapping[str, int], *, n_layers: int) -> str:
     kept = [group for group, layer in after.items() if layer >= n_layers - 1]
     said = f"Can be discarded: {', '.join(parts) or 'nothing'}."
     return f"{said} Needed to the end: {', '.join(kept)}." if kept else said
+
+
+def accuracies(table: pd.DataFrame) -> str:
+    """table: of `reported.tasks_of_table_4`."""
+    spread = table.groupby(["side", "task"])["accuracy"].agg(lambda column: column.max() - column.min())
+    parts = [f"{side} by at most {values.max():.1%}" for side, values in spread.groupby("side", sort=False)]
+    return f"Within a task, the configurations' accuracies differ, {' and '.join(parts)}."
 
 
 def changes(table: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import common  # noqa: E402
+import discard as discard_benchmark  # noqa: E402
 import knockout  # noqa: E402
 import observe  # noqa: E402
 import parity  # noqa: E402
@@ -137,3 +138,19 @@ def test_one_pathway_of_the_teaching_model(capsys):
     [row] = result["rows"]
     assert row["max_difference"] < 1e-5 and row["windows"] == 8
     assert result["settings"]["model"] == "tiny-omni"
+
+
+def test_discarding_prints_savings_beside_arithmetic(capsys):
+    result = printed(capsys, discard_benchmark, "--tokens", "96", "--depths", "0", "0.5", "--question", "20")
+    assert {row["config"] for row in result["rows"]} == {
+        "Discard Ques",
+        "Discard Audio",
+        "Discard Video",
+        "Discard All",
+    }
+    assert {row["after_layer"] for row in result["rows"]} == {0, 1}
+    for row in result["rows"]:
+        assert row["max_difference"] < 1e-6 and 0 < row["arithmetic_saving"] < 1
+        assert row["share"] == pytest.approx(row["saving"] / row["arithmetic_saving"])
+    with pytest.raises(SystemExit):
+        discard_benchmark.main(["--depths", "1.0"])

@@ -32,7 +32,48 @@ SPANS = pd.DataFrame([{"track": "dog, heard", "label": "barks", "modality": "aud
 WORK = pd.DataFrame([{"pathway": "Video↛Last", "centre": 1, "layer": 2, "start": 3, "stop": 9, "tokens": 6}])
 STRIPES = pd.DataFrame([{"kind": "system", "start": 0, "stop": 3}, {"kind": "video", "start": 3, "stop": 9}])
 RATIOS = pd.DataFrame([{"label": "Video↛Last", "group": "1,000 tokens", "ratio": 150.0, "limit": 1500.0}])
+SHARES = pd.DataFrame(
+    [
+        {"group": g, "layer": i, "mean": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+        for g in ("system", "video")
+        for i in (0, 1)
+    ]
+)
+SQUARES = pd.DataFrame(
+    [
+        {
+            "layer": 1,
+            "query": q,
+            "query_stop": q + 1,
+            "key": k,
+            "key_stop": k + 1,
+            "weight": 0.5,
+            "query_group": "video",
+        }
+        for q in range(3)
+        for k in range(q + 1)
+    ]
+).assign(key_group="system")
+NORMS = pd.DataFrame(
+    {
+        "layer": 0,
+        "position": range(4),
+        "group": "video",
+        "l2": [1.0, 9.0, 1.0, 2.0],
+        "sink": [False, True, False, False],
+    }
+).assign(at=0)
+SIZES = pd.DataFrame({"token": "system sink", "position": 0, "dimension": range(5), "magnitude": [1.0, 2, 9, 1, 0]})
 DRAWN = {
+    "share_curves": (charts.share_curves, SHARES, {"mark": 1}),
+    "flow_map": (
+        charts.flow_map,
+        CURVES,
+        {"pathways": knockout.FIGURE_4, "groups": ["Video", "Audio", "Question", "Last"], "margin": 0.1},
+    ),
+    "attention_maps": (charts.attention_maps, SQUARES, {}),
+    "token_norms": (charts.token_norms, NORMS, {}),
+    "dimension_sizes": (charts.dimension_sizes, SIZES, {}),
     "knockout_curves": (charts.knockout_curves, CURVES, {}),
     "dot_plot": (charts.dot_plot, DOTS, {"title": "accuracy", "unit": ".0%"}),
     "training_curves": (charts.training_curves, STEPS, {"title": "loss"}),
@@ -137,3 +178,22 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_long_prompt_is_thinned_on_screen_but_no_sink_is_lost_nor_any_row_of_the_data():
+    rows = pd.DataFrame({"layer": 0, "position": range(6000), "group": "video", "l2": 1.0, "at": 0, "sink": False})
+    rows.loc[[7, 4001], "sink"] = True
+    figure = charts.token_norms(rows, **WORDS)
+    [drawn] = figure.body.to_dict()["datasets"].values()
+    assert len(drawn) < 1000 and {7, 4001} <= {row["position"] for row in drawn}
+    assert len(figure.data) == 6000
+
+
+def test_the_maps_arrows_lead_from_source_to_target_and_joint_sources_begin_between():
+    from avsink.charts.maps import _ends
+
+    groups = ["Video", "Audio", "Question", "Last"]
+    assert [_ends(name, groups) for name in ("Video↛Last", "Cross-audio", "V+A↛Question")] == [(0, 3), (1, 1), (0.5, 2)]
+    assert _ends("CorrectCand↛CorrectOpt", ["Candidates", "Options"]) == (0, 1)
+    with pytest.raises(ValueError, match="no row for Reference"):
+        _ends("Reference↛Last", groups)

@@ -11,6 +11,9 @@ from avsink.figure import Figure
 __all__ = ["dot_plot", "ratios"]
 
 
+LINES = "split(datum.label, ': ')"  # a label's parts, one below the other
+
+
 def dot_plot(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:
     """One row a label, one dot a group, with intervals: *reported* beside *measured*, or one measure over many things.
 
@@ -24,7 +27,7 @@ def dot_plot(df: pd.DataFrame, *, caption: str, description: str, title: str, un
     marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": look.SHAPES[: len(groups)]}
     legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top")
     base = alt.Chart(rows).encode(
-        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=False)),
+        y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=230, grid=False, labelExpr=LINES)),
         yOffset=alt.YOffset("group:N", sort=groups),
         color=alt.Color("group:N", sort=groups, legend=legend, scale=alt.Scale(**marks[0])),
         tooltip=[alt.Tooltip("label:N"), alt.Tooltip("group:N")]

@@ -93,30 +93,30 @@ def flow_map(
     upper = alt.layer(shaft, tip, around, dot).properties(width="container", height=52 * len(groups))
 
     strips = alt.Chart(rows).transform_filter(picked).transform_calculate(x="datum.layer - 0.5", x2="datum.layer + 0.5")
-    lower = (
-        strips.mark_rect()
-        .encode(
-            x=alt.X(
-                "x:Q",
-                title="centre layer of the blocked window",
-                scale=alt.Scale(domain=domain, nice=False),
-                axis=look.layer_axis(rows["layer"]),
-            ),
-            x2="x2:Q",
-            y=alt.Y("pathway:N", sort=list(pathways), title=None, axis=alt.Axis(labelLimit=200, grid=False)),
-            color=alt.Color(
-                "mean:Q",
-                scale=alt.Scale(domain=[-1, 0, 1], range=[look.INK["orange"], "#8884", look.INK["blue"]], clamp=True),
-                legend=alt.Legend(title="Δp", format=".0%", orient="right", gradientLength=120),
-            ),
-            opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),
-            tooltip=[
-                alt.Tooltip("layer:Q", title="centre layer") if t.title == tooltip[1].title else t for t in tooltip
-            ],
-        )
-        .add_params(brush)
-        .properties(width="container", height=alt.Step(19))
+    cells = strips.mark_rect().encode(
+        x=alt.X(
+            "x:Q",
+            title="centre layer of the blocked window",
+            scale=alt.Scale(domain=domain, nice=False),
+            axis=look.layer_axis(rows["layer"]),
+        ),
+        x2="x2:Q",
+        y=alt.Y("pathway:N", sort=list(pathways), title=None, axis=alt.Axis(labelLimit=200, grid=False)),
+        color=alt.Color(
+            "mean:Q",
+            scale=alt.Scale(domain=[-1, 0, 1], range=[look.INK["orange"], "#8884", look.INK["blue"]], clamp=True),
+            legend=alt.Legend(title="Δp", format=".0%", orient="right", gradientLength=120),
+        ),
+        opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),
     )
+    centres = strips.mark_point(
+        opacity=0, size=300
+    ).encode(  # so that it is centres that are dragged over, not edges
+        x=alt.X("layer:Q", scale=alt.Scale(domain=domain, nice=False)),
+        y=alt.Y("pathway:N", sort=list(pathways)),
+        tooltip=[tooltip[0], alt.Tooltip("layer:Q", title="centre layer"), *tooltip[2:]],
+    )
+    lower = alt.layer(cells, centres.add_params(brush)).properties(width="container", height=alt.Step(19))
     chart = alt.vconcat(upper.add_params(menu), lower, spacing=10).resolve_scale(
         color="independent", size="independent"
     )

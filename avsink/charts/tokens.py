@@ -77,7 +77,7 @@ def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: 
     chart = (
         alt.layer(bars, words.encode(text="name:N"))
         .properties(width=560, height=110)
-        .facet(row=alt.Row("token:N", sort=tokens, header=header))
+        .facet(facet=alt.Facet("token:N", sort=tokens, header=header), columns=1)
         .resolve_scale(y="independent")
     )
     return look.figure(chart, look.rounded(df), caption, description)

@@ -1,0 +1,102 @@
+"""Prefill after discarding tokens: time saved, beside the arithmetic that is saved.
+
+For each length of prompt N and each depth, in one process, in turn: the text decoder's prefill with its cache, nothing
+discarded, and the configurations of Flow's table 4, each kind of token removed after the layer at that depth. The
+reference is the same call of the same model with nothing removed.
+
+`saving` is 1 - seconds / reference's seconds. `arithmetic_saving` counts the floating-point operations of matrices and
+attention that are not done (`avsink.discard.arithmetic`). `share` is the one over the other: 1 is all that can be had.
+`max_difference` holds the answers against a replay of the same plan, which removes nothing.
+
+JSON: `settings` (flat); `rows`, one a configuration, depth and length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import common
+import torch
+
+from avsink import discard
+from avsink.run import clean_run
+from avsink.states import decoder_inputs
+
+DEPTHS = (0.25, 0.5, 0.74)  # the last is the paper's: layer 26 of 0 to 35
+
+
+def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict]]:
+    model = common.model_of(args)
+    inputs = common.inputs_of(args, model, tokens=tokens).to(model.device)
+    arguments = decoder_inputs(model, inputs) | {"use_cache": True}
+    cases = {}
+    for depth in args.depths:
+        layer = round(depth * (model.n_layers - 1))
+        groups = dict.fromkeys({**discard.CLIP, **discard.INTERLEAVED}.values(), layer)
+        for name, plan in discard.configurations(inputs.layout, after=groups).items():
+            if plan:
+                cases[depth, layer, name] = plan
+
+    def prefill(plan):
+        with torch.inference_mode(), discard.discarding(model, plan, n=inputs.layout.n):
+            return model.decoder(**arguments).last_hidden_state[0, -1]
+
+    clock = common.Clock(model.device)
+    for _ in range(args.repeat):
+        clock.time("reference", lambda: prefill(()))
+        for case, plan in cases.items():
+            clock.time(case, lambda plan=plan: prefill(plan))
+
+    replayed = clean_run(model, inputs).replay(list(cases.values()), progress=False)
+    whole, rows = discard.arithmetic(model, inputs.layout), []
+    for (case, plan), expected in zip(cases.items(), replayed, strict=True):
+        depth, layer, name = case
+        found = discard.prefill(model, inputs, plan)[0].softmax(dim=-1)
+        saving = 1 - clock.seconds[case] / clock.seconds["reference"]
+        arithmetic = 1 - discard.arithmetic(model, inputs.layout, plan) / whole
+        rows.append(
+            {
+                "config": name,
+                "tokens": inputs.layout.n,
+                "depth": depth,
+                "after_layer": layer,
+                "discarded": sum(len(one.positions) for one in plan),
+                "reference_ms": 1000 * clock.seconds["reference"],
+                "ms": 1000 * clock.seconds[case],
+                "saving": saving,
+                "arithmetic_saving": arithmetic,
+                "share": saving / arithmetic if arithmetic else None,
+                "max_difference": float((found - expected).abs().max()),
+            }
+        )
+    return model, rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = common.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--depths", type=float, nargs="+", default=list(DEPTHS), help="0 first layer, 1 last")
+    parser.set_defaults(tokens=[2000], repeat=10)
+    args = parser.parse_args(argv)
+    if wrong := [depth for depth in args.depths if not 0 <= depth < 1]:
+        parser.error(f"--depths: {wrong[0]} is not a depth from 0 to below 1")
+    common.prepare(args)
+    rows = []
+    for tokens in args.tokens:
+        model, own = rows_of(args, tokens=tokens)
+        rows += own
+    result = {"benchmark": "discard", "settings": common.settings(args, model), "rows": rows}
+    common.finish(result, args, text(result))
+    return 0
+
+
+def text(result: dict) -> str:
+    columns = {"config": "<", "tokens": "", "depth": ".2f", "after_layer": "", "discarded": "", "reference_ms": ".1f"}
+    columns |= {"ms": ".1f", "saving": ".1%", "arithmetic_saving": ".1%", "share": ".0%", "max_difference": ".0e"}
+    about = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
+    return f"{about}\n\n{common.table(result['rows'], columns)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
