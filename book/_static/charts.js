@@ -27,8 +27,9 @@
     };
   }
 
-  // `axes` is the room for the vertical axis with its title; Vega fits a single view by itself, facets it does not.
+  // `axes` is the room for what stands beside the panels; Vega fits a single view by itself, facets and stacks it does not.
   function fitted(spec, width, axes) {
+    if (spec.vconcat) return { ...spec, vconcat: spec.vconcat.map((view) => ({ ...view, width: width - axes })) };
     if (!spec.facet) return { ...spec, autosize: { type: "fit-x", contains: "padding" } };
     const columns = Math.max(1, Math.min(spec.columns ?? 3, Math.floor(width / PANEL)));
     const gap = 28; // between panels
@@ -56,7 +57,8 @@
       const options = { config, actions, renderer: "svg", tooltip: { theme: document.documentElement.dataset.theme } };
       chart.view = await vegaEmbed(place, fitted(spec, width, axes), options);
       const excess = Math.ceil(place.querySelector("svg.marks").getBoundingClientRect().width - width);
-      if (spec.facet && excess > 0 && axes < 200) return draw(chart, axes + excess + 3);
+      const apart = spec.facet || spec.vconcat;
+      if (apart && excess > 0 && axes < 320) return draw(chart, axes + excess + 3);
       place.parentElement.dataset.state = "drawn";
     } catch (error) {
       place.parentElement.dataset.state = "failed";
