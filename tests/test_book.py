@@ -54,9 +54,15 @@ class Visit:
         self.page = chromium.new_page(viewport={"width": 1400, "height": 900}, color_scheme="light")
         self.page.set_default_timeout(LONG)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._heard)
         self.page.route("**/*", self._answer)
         self.page.goto(path.as_uri(), wait_until="domcontentloaded")
         self.page.wait_for_function("[...document.querySelectorAll('.avsink-chart')].every(c => c.dataset.state)")
+
+    def _heard(self, message):
+        """Vega says what fails while a chart is alive, and does not throw it."""
+        if message.type == "error" and message.text.startswith("ERROR"):
+            self.errors.append(message.text)
 
     def _answer(self, route):
         if route.request.url.startswith(("file:", "data:", "blob:")):
@@ -118,6 +124,30 @@ def test_page_shows_what_it_declares(pages, chromium, name):
 
     assert visit.errors == []
     assert visit.asked == [], "the page asks other hosts for something"
+    visit.page.close()
+
+
+def test_dragging_over_layers_and_choosing_a_task_change_the_map(pages, chromium):
+    visit = Visit(chromium, pages / "book/runs/tiny-omni/flow2_pathways.html")
+    chart = visit.page.query_selector(".avsink-chart")
+    chart.scroll_into_view_if_needed()
+
+    def arrows() -> list[str]:
+        return chart.eval_on_selector_all("svg.marks .mark-symbol path", "paths => paths.map(path => path.outerHTML)")
+
+    before, strips = arrows(), visit.page.query_selector_all(".avsink-chart svg.marks .mark-rect.role-mark path")
+    box = strips[len(strips) // 2].bounding_box()
+    visit.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 90, box["y"] + 5, steps=8)
+    visit.page.mouse.up()
+    visit.page.wait_for_timeout(300)
+    dragged = arrows()
+    assert dragged != before
+    chart.query_selector("select").select_option(index=1)
+    visit.page.wait_for_timeout(300)
+    assert arrows() != dragged
+    assert visit.errors == []
     visit.page.close()
 
 
