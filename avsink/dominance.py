@@ -1,0 +1,51 @@
+"""Which modality decides an answer (Hubs section 3.1): unimodal dominance.
+
+1. Three passes: with both modalities (av), with zeroed frames (a), with a zeroed waveform (v). Zeroed *before* the
+   processor, so that all prompts have the same tokens;
+2. audio-dominant: ŷ_av = ŷ_a ≠ ŷ_v. Video-dominant: ŷ_av = ŷ_v ≠ ŷ_a. Else both, if all three agree, or neither;
+3. that is dominance, not correctness: a wrong answer can be dominated as well.
+
+Only in a dominated sample is it known where information came from, so only these are traced.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from avsink.run import Unmeasured, clean_run
+
+__all__ = ["MUTED", "dominant", "sweep"]
+
+MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # pass -> what it loses
+DOMINATED = {"audio": "video", "video": "audio"}  # dominant modality -> the other one
+
+
+def dominant(av: str, a: str, v: str) -> str:
+    """`audio`, `video`, `both` or `neither`, by the predictions of the three passes."""
+    if av == a == v:
+        return "both"
+    if av == a:
+        return "audio"
+    return "video" if av == v else "neither"
+
+
+def sweep(model, sample) -> pd.DataFrame:
+    """One row: sample, task, category, answer, predicted_av / _a / _v, p_av / _a / _v (of each pass's own prediction),
+    correct_av / _a / _v, dominance, and fog and noise where the sample's truth has them.
+
+    Raises `Unmeasured` for a sample without options, or without both modalities.
+    """
+    if not sample.options:
+        raise Unmeasured(sample.id, "has no options")
+    row = {"sample": sample.id, "task": sample.task, "category": sample.category, "answer": sample.answer}
+    for name, mute in MUTED.items():
+        inputs = model.prepare(sample, mute=mute)
+        if not (len(inputs.layout.video) and len(inputs.layout.audio)):
+            raise Unmeasured(sample.id, "lacks one of the modalities")
+        run = clean_run(model, inputs)
+        row[f"predicted_{name}"] = run.predicted
+        row[f"p_{name}"] = run.letter_probabilities[run.predicted]
+        row[f"correct_{name}"] = float(run.predicted == sample.answer)
+    row["dominance"] = dominant(row["predicted_av"], row["predicted_a"], row["predicted_v"])
+    row |= {name: float(sample.truth.get(name, float("nan"))) for name in ("fog", "noise")}
+    return pd.DataFrame([row])
