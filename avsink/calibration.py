@@ -1,0 +1,159 @@
+"""The sink dimensions D and the threshold τ of a model that nobody has calibrated (Hubs section 3.3; Sun et al. 2024).
+
+Massive activations are few features that hold a large part of a token's whole energy, at few tokens, the same features
+everywhere. Nothing here depends on the width or the scale of a model:
+
+1. of each sample and layer, every feature's share of its token's energy, x_d² / Σ x², is taken at the entry;
+2. a feature is *massive* at a token if it holds at least `SHARE` of the energy there, and is by itself `LARGE` times as
+   large as the layer's median token; and if that is so at no more than `COMMON` of the layer's tokens, for a feature
+   that is large everywhere is a bias, and marks nobody;
+3. it must also be where attention goes: at that layer the token receives at least `DRAWN` times what it would receive
+   if all later tokens shared out their attention evenly;
+4. D are the features that are massive in at least half of the samples; none, if there is no such feature;
+5. φ = max over D of |x_d| / rms(x) of all tokens, samples and layers is sorted. τ is the (geometric) middle of its
+   widest gap, as a ratio, among φ of a size at which a feature may be massive. If neighbours are nowhere apart by a
+   factor of `GAP`, there is no τ: large and small φ pass into one another, and these features mark no sinks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from avsink.data.sample import SampleError
+from avsink.observe import ColumnMeans, Norms, Observer, observe
+
+__all__ = ["Calibration", "calibrate"]
+
+SHARE = 0.1  # of a token's energy; Qwen2.5-Omni-7B's τ = 25 at width 3,584 is 0.17
+LARGE = 2.0  # times the median L2 norm of the layer's tokens; in published models it is tens to hundreds
+COMMON = 0.25  # of a layer's tokens
+DRAWN = 3.0  # times the attention of an even share
+GAP = 1.3  # ratio of neighbouring φ
+TOP = 8  # features of each token that are looked at; more cannot hold SHARE of the energy
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """What was found. dims: D, the most frequent first; () for none. tau: τ, or None. gap: ratio at τ.
+
+    seen: feature -> share of samples in which it is massive (all features that ever were). phi: φ of tokens over D,
+    with columns sample, layer, position, phi; empty without D.
+    """
+
+    dims: tuple[int, ...]
+    tau: float | None
+    gap: float | None
+    seen: pd.DataFrame
+    phi: pd.DataFrame
+
+    @property
+    def found(self) -> bool:
+        """Whether the model has sinks that these instruments can tell."""
+        return bool(self.dims) and self.tau is not None
+
+    def __str__(self) -> str:
+        """The lines for the model card."""
+        if not self.found:
+            why = "no feature is massive" if not self.dims else f"dimensions {self.dims}, but φ has no gap"
+            return f"No sinks found: {why}."
+        return f"sink_dims={self.dims},\nsink_tau={self.tau:.3g},"
+
+
+class _Massive(Observer):
+    """Features that hold much of a token's energy where attention goes, layer by layer."""
+
+    def __init__(self):
+        self.found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def begin(self):
+        self.found.clear()
+
+    def enter(self, layer, states, arguments):
+        energy = states.float() ** 2
+        whole = energy.sum(dim=-1, keepdim=True).clamp_min(1e-30)  # (N, 1)
+        top = energy.topk(min(TOP, energy.shape[-1]), dim=-1)  # (N, TOP)
+        massive = (top.values >= SHARE * whole) & (top.values >= LARGE**2 * whole.median())
+        self.found[layer] = massive.cpu(), top.indices.cpu()
+
+    def result(self) -> dict[int, tuple[Tensor, Tensor]]:
+        return dict(self.found)
+
+
+def calibrate(model, samples: Sequence) -> Calibration:
+    """Steps 1 to 5 on these samples; a few dozen are enough. Samples that cannot be used are left out."""
+    marks: list[pd.DataFrame] = []
+    prepared = []
+    for sample in tqdm(samples, desc="calibration", unit="sample"):
+        try:
+            inputs = model.prepare(sample)
+        except SampleError:
+            continue
+        marks.append(_marks(model, inputs).assign(sample=inputs.sample_id))
+        prepared.append(inputs)
+    if not prepared:
+        raise ValueError("no sample could be used, so there is nothing to calibrate on")
+    table = pd.concat(marks, ignore_index=True)
+    seen = Counter()
+    for _, own in table.groupby("sample"):
+        seen.update(own["dimension"].unique().tolist())
+    shares = pd.DataFrame(
+        [(dim, count / len(prepared)) for dim, count in seen.most_common()], columns=["dimension", "samples"]
+    )
+    dims = tuple(int(dim) for dim in shares.loc[shares["samples"] >= 0.5, "dimension"])
+    if not dims:
+        return Calibration(dims=(), tau=None, gap=None, seen=shares, phi=pd.DataFrame())
+    phi = pd.concat(
+        [_phi(model, inputs, dims).assign(sample=inputs.sample_id) for inputs in prepared], ignore_index=True
+    )
+    tau, gap = _threshold(phi["phi"].to_numpy(), width=model.decoder.config.hidden_size)
+    return Calibration(dims=dims, tau=tau, gap=gap, seen=shares, phi=phi)
+
+
+def _marks(model, inputs) -> pd.DataFrame:
+    """Steps 1 to 3 for one prompt: layer, position, dimension."""
+    n = inputs.layout.n
+    top, means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
+    rows = []
+    even = 1 / torch.arange(1, n + 1)  # of each query
+    even = (even.sum() - even.cumsum(0)) / (n - torch.arange(1, n + 1)).clamp_min(1)  # (N,), mean over later queries
+    for layer, (massive, dims) in top.items():
+        drawn = means["all"][layer] >= DRAWN * even  # (N,); the last token, which nobody reads, has NaN: no
+        for dim in dims[massive & drawn[:, None]].unique().tolist():
+            at = ((dims == dim) & massive).any(dim=-1)  # (N,), read or not
+            if at.float().mean() <= COMMON:
+                rows += [(layer, position, dim) for position in (at & drawn).nonzero()[:, 0].tolist()]
+    return pd.DataFrame(rows, columns=["layer", "position", "dimension"])
+
+
+def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
+    (found,) = observe(model, inputs, [Norms(dims)])
+    layers, n = found["phi"].shape
+    return pd.DataFrame(
+        {
+            "layer": torch.arange(layers).repeat_interleave(n).tolist(),
+            "position": torch.arange(n).repeat(layers).tolist(),
+            "phi": found["phi"].flatten().tolist(),
+        }
+    )
+
+
+def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
+    """Step 5: τ and the gap's ratio. A feature that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
+    values = sorted(float(value) for value in phi)
+    least = (SHARE * width) ** 0.5
+    best: tuple[float, float, float] | None = None
+    for low, high in zip(values, values[1:], strict=False):
+        if high < least or low <= 0:
+            continue
+        if best is None or high / low > best[0]:
+            best = high / low, low, high
+    if best is None or best[0] < GAP:
+        return None, None
+    return (best[1] * best[2]) ** 0.5, best[0]

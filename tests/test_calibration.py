@@ -1,0 +1,76 @@
+"""Sink dimensions and thresholds: those of a decoder whose sink is known, and none where there are none."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny import TinyModel, prompt
+
+from avsink import calibration
+from avsink.calibration import calibrate
+from avsink.data.planted import LETTERS, planted
+from avsink.data.sample import SampleError
+
+
+def with_prompts(model, prompts):
+    """The model, prepared to make these prompts of their names."""
+
+    def prepare(name):
+        if name not in prompts:
+            raise SampleError(name, "is not there")
+        return prompts[name]
+
+    model.prepare = prepare
+    return model
+
+
+@pytest.mark.parametrize("hops", [(1, 3, 5), (2, 4, 6)])
+def test_the_planted_dimensions_are_found_and_the_threshold_tells_the_hub_alone(hops):
+    truth = planted(hops=hops)
+    found = calibrate(
+        with_prompts(truth.model, {letter: truth.inputs(letter) for letter in LETTERS}), [*LETTERS, "gone"]
+    )
+    assert set(found.dims) == set(truth.sink_dims) and found.found
+    sinks = found.phi[found.phi["phi"] > found.tau]
+    assert set(sinks["position"]) == {truth.hub} and sinks["layer"].min() == truth.sink_from
+    assert len(sinks) == len(LETTERS) * (8 - truth.sink_from)
+    assert f"sink_tau={found.tau:.3g}" in str(found) and str(found.dims) in str(found)
+
+
+def test_a_model_with_random_weights_has_none():
+    model = TinyModel()
+    prompts = {seed: prompt(model, seed=seed) for seed in range(6)}
+    for seed, inputs in prompts.items():
+        inputs.sample_id = str(seed)
+    found = calibrate(with_prompts(model, prompts), list(prompts))
+    assert not found.found and str(found).startswith("No sinks found")
+
+
+def test_a_feature_that_is_large_everywhere_is_a_bias_and_no_sink():
+    truth = planted()
+    embedding = truth.model.hf.get_input_embeddings().weight
+    with torch.no_grad():
+        embedding[:, 77] = 3.0  # most of every token's energy
+    found = calibrate(with_prompts(truth.model, {letter: truth.inputs(letter) for letter in LETTERS}), LETTERS)
+    assert 77 not in found.dims
+
+
+def test_massive_where_nobody_looks_does_not_count(monkeypatch):
+    truth = planted()
+    monkeypatch.setattr(calibration, "DRAWN", 1e9)
+    found = calibrate(with_prompts(truth.model, {letter: truth.inputs(letter) for letter in LETTERS}), LETTERS)
+    assert found.dims == () and not found.found
+
+
+def test_thresholds_by_hand():
+    low, high = np.linspace(0.5, 3.0, 200), np.linspace(9.0, 11.0, 20)
+    tau, gap = calibration._threshold(np.concatenate([low, high]), width=128)
+    assert tau == pytest.approx((3.0 * 9.0) ** 0.5) and gap == pytest.approx(3.0)
+    assert calibration._threshold(np.linspace(0.5, 11.0, 300), width=128) == (None, None)
+    assert calibration._threshold(np.concatenate([low / 10, low]), width=128) == (None, None)  # a gap, but far too low
+
+
+def test_nothing_to_go_by():
+    with pytest.raises(ValueError, match="no sample could be used"):
+        calibrate(with_prompts(SimpleNamespace(), {}), ["gone"])
