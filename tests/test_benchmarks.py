@@ -15,6 +15,7 @@ import knockout  # noqa: E402
 import observe  # noqa: E402
 import parity  # noqa: E402
 import plain  # noqa: E402
+import tracing as tracing_benchmark  # noqa: E402
 
 from avsink.interventions import Block  # noqa: E402
 from avsink.knockout import CLIP  # noqa: E402
@@ -154,3 +155,10 @@ def test_discarding_prints_savings_beside_arithmetic(capsys):
         assert row["share"] == pytest.approx(row["saving"] / row["arithmetic_saving"])
     with pytest.raises(SystemExit):
         discard_benchmark.main(["--depths", "1.0"])
+
+
+def test_tracing_prints_the_whole_table_and_agrees_with_states_put_back_by_hooks(capsys):
+    result = printed(capsys, tracing_benchmark, "--tokens", "110", "--reference-conditions", "26", "--no-peaks")
+    [row] = result["rows"]
+    assert row["conditions"] == 26 and row["max_difference"] < 1e-6
+    assert 2 < row["needed_passes"] < 28 and row["limit"] == pytest.approx(52 / row["needed_passes"])

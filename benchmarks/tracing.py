@@ -1,0 +1,190 @@
+"""The whole table of causal tracing for one sample, against a clean and a corrupted full pass for each condition.
+
+Conditions: All; Object; and for N = 2, 3, 4 the sinks, their unimodal and their cross-modal half, and five random sets
+of their size: 26 sets of video tokens, restored at every layer, as when audio dominates. Sets are drawn at random, a
+share of 1 / N of the video tokens: what restoring costs depends on how many tokens are restored and where, not on
+what they are called. In one process, in turn:
+
+1. *engine*: a clean run, a corrupted run, one `replay` of all conditions; both effects from it;
+2. *reference*: what published scripts do for each condition: a clean full pass that keeps the states, and a corrupted
+   one into which hooks put them back. `--reference-conditions` of them are run, spread evenly, and the mean counts;
+3. *plain*: one full pass; the measure of what arithmetic needs: two passes, and of each condition the rows that are
+   computed, which are all behind the first restored one except the restored ones. `over_arithmetic` is the engine's
+   time over that.
+
+The reference's answers are compared with the engine's. JSON: `settings` (flat); `rows`, one a length; `peaks`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import common
+import torch
+from torch import Tensor
+
+from avsink.interventions import Restore
+from avsink.models.bare import bare_inputs
+from avsink.run import clean_run
+
+DRAWS, SHARES = 5, (2, 3, 4)
+
+
+class Bench:
+    """One model, its clean prompt and its corrupted one, in which the media are others."""
+
+    def __init__(self, args: argparse.Namespace, *, tokens: int):
+        self.args, self.model = args, common.model_of(args)
+        self.clean, self.corrupted = (
+            bare_inputs(self.model, n=tokens, question=args.question, seed=seed) for seed in (0, 1)
+        )
+        self.layout, self.n_layers = self.clean.layout, self.model.n_layers
+        self.sets = self._sets()
+
+    def _sets(self) -> list[Tensor]:
+        video, rng = self.layout.video, torch.Generator().manual_seed(0)
+
+        def some(count: int) -> Tensor:
+            return video[torch.randperm(len(video), generator=rng)[:count].sort().values]
+
+        sets = [video, some(len(video) * 2 // 5)]
+        for share in SHARES:
+            count = len(video) // share
+            sinks = some(count)
+            sets += [sinks, sinks[: count // 2], sinks[count // 2 :], *(some(count) for _ in range(DRAWS))]
+        return sets
+
+    def engine(self) -> Tensor:
+        clean, corrupted = clean_run(self.model, self.clean), clean_run(self.model, self.corrupted)
+        layers = range(self.n_layers)
+        plans = [Restore(positions, layers, clean.states) for positions in self.sets]
+        return corrupted.replay(plans, max_bytes=self.args.max_mib * common.MIB, progress=False)
+
+    @torch.inference_mode()
+    def plain(self) -> Tensor:
+        return self.model.forward(self.corrupted, use_cache=False, logits_to_keep=1).logits[0, -1]
+
+    @torch.inference_mode()
+    def reference(self, positions: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+
+        def keep(module, args, kwargs):
+            kept.append((args[0] if args else kwargs["hidden_states"])[0])
+
+        def put_back(index):
+            def enter(module, args, kwargs):
+                states = (args[0] if args else kwargs["hidden_states"]).clone()
+                states[0, positions] = kept[index][positions]
+                return ((states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": states})
+
+            return enter
+
+        layers = self.model.decoder.layers
+        self._run([layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers], self.clean)
+        hooks = [layer.register_forward_pre_hook(put_back(i), with_kwargs=True) for i, layer in enumerate(layers)]
+        return self._run(hooks, self.corrupted).float().softmax(dim=-1)
+
+    def _run(self, hooks, inputs) -> Tensor:
+        try:
+            return self.model.forward(inputs, use_cache=False, logits_to_keep=1).logits[0, -1]
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def needed(self) -> float:
+        """Passes of arithmetic: two, and for each condition the rows behind the first restored one, less these."""
+        n = self.layout.n
+        return 2 + sum(n - int(positions[0]) - len(positions) for positions in self.sets) / n
+
+    def row(self) -> dict:
+        clock, difference = common.Clock(self.model.device), 0.0
+        step = max(1, len(self.sets) // self.args.reference_conditions)
+        chosen = list(range(0, len(self.sets), step))[: self.args.reference_conditions]
+        for _ in range(self.args.repeat):
+            answers = clock.time("engine", self.engine)
+            clock.time("plain", self.plain)
+            for index in chosen:
+                found = clock.time(("reference", index), lambda index=index: self.reference(self.sets[index]))
+                difference = max(difference, float((found - answers[index]).abs().max()))
+        times = [seconds for side, seconds in clock.seconds.items() if isinstance(side, tuple)]
+        reference = sum(times) / len(times) * len(self.sets)
+        engine, plain = clock.seconds["engine"], clock.seconds["plain"]
+        return {
+            "tokens": self.layout.n,
+            "conditions": len(self.sets),
+            "engine_seconds": engine,
+            "plain_seconds": plain,
+            "reference_seconds": reference,
+            "ratio": reference / engine,
+            "needed_passes": self.needed(),
+            "limit": 2 * len(self.sets) / self.needed(),
+            "over_arithmetic": engine / (plain * self.needed()),
+            "max_difference": difference,
+        }
+
+
+def peaks(args: argparse.Namespace, argv: Sequence[str], *, tokens: int) -> list[dict]:
+    found = []
+    for side in ("engine", "plain", "reference"):
+        if args.device == "cpu":
+            peak = common.in_child(__file__, argv, probe=side, tokens=tokens)
+        else:
+            peak = probe(args, side, tokens=tokens)
+        found.append({"side": side, "tokens": tokens, **peak})
+    whole = {row["side"]: row["weights_mib"] + row["growth_mib"] for row in found}
+    return [row | {"ratio": whole[row["side"]] / whole["plain"]} for row in found]
+
+
+def probe(args: argparse.Namespace, side: str, *, tokens: int) -> dict[str, float]:
+    bench = Bench(args, tokens=tokens)
+    work = {"engine": bench.engine, "plain": bench.plain, "reference": lambda: bench.reference(bench.sets[0])}[side]
+    return common.peak_of(work, bench.model)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = common.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--reference-conditions", type=int, default=4, help="of the reference that are run")
+    parser.add_argument("--max-mib", type=int, default=64, help="that all replays together may take")
+    parser.add_argument("--no-peaks", action="store_true", help="leave out the peaks of memory")
+    parser.add_argument("--probe", help=argparse.SUPPRESS)
+    parser.set_defaults(tokens=[2000])
+    args = parser.parse_args(argv)
+    if args.model:
+        parser.error("--model: sinks of a checkpoint are traced in the notebook; here sizes are what matters")
+    common.prepare(args)
+    if args.probe:
+        print(json.dumps(probe(args, args.probe, tokens=args.tokens[0])))
+        return 0
+    rows, memory = [], []
+    for tokens in args.tokens:
+        bench = Bench(args, tokens=tokens)
+        rows.append(bench.row())
+        about = common.settings(args, bench.model) | {"max_mib": args.max_mib}
+        del bench
+        if not args.no_peaks:
+            memory += peaks(args, argv, tokens=tokens)
+    result = {"benchmark": "tracing", "settings": about, "rows": rows, "peaks": memory}
+    common.finish(result, args, text(result))
+    return 0
+
+
+def text(result: dict) -> str:
+    columns = {"tokens": "", "conditions": "", "engine_seconds": ".2f", "plain_seconds": ".2f"}
+    columns |= {"reference_seconds": ".2f", "ratio": ".1f", "needed_passes": ".1f", "limit": ".1f"}
+    columns |= {"over_arithmetic": ".2f", "max_difference": ".0e"}
+    parts = [
+        ", ".join(f"{name} {value}" for name, value in result["settings"].items()),
+        common.table(result["rows"], columns),
+    ]
+    if result["peaks"]:
+        mib = dict.fromkeys(("weights_mib", "growth_mib", "process_mib"), ".0f")
+        parts.append(common.table(result["peaks"], {"side": "<", "tokens": "", **mib, "ratio": ".2f"}))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
