@@ -83,7 +83,7 @@ def spike(shares: pd.DataFrame) -> int:
 def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
     """Table 1 for one sample: every mask of `MASKS` from `first_layer` to the last. A row a mask.
 
-    Columns: sample, task, category, mask, predicted, correct, p (probability of the right letter).
+    Columns: sample, task, category, mask, predicted, correct, chance (of a guess), p (probability of the right letter).
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
@@ -108,6 +108,7 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
                 "mask": mask,
                 "predicted": predicted,
                 "correct": float(predicted == sample.answer),
+                "chance": 1 / len(sample.options),
                 "p": said[sample.answer],
             }
         )

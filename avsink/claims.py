@@ -9,11 +9,12 @@ from __future__ import annotations
 import pandas as pd
 
 from avsink import allocation, discard
-from avsink.verdicts import comes_first, drops, lies_above, rises, stays_flat, unharmed
+from avsink.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
 
 __all__ = [
     *("FLOW_1_MAPS", "FLOW_1_MASKS", "FLOW_2", "FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "FLOW_2_FIGURE_10"),
-    *("FLOW_3_FIGURE_5", "FLOW_3_FIGURE_6", "FLOW_4_CLIP", "FLOW_4_INTERLEAVED"),
+    *("FLOW_2_FIGURE_8", "FLOW_2_FIGURE_9", "FLOW_3_FIGURE_5", "FLOW_3_FIGURE_6"),
+    *("FLOW_4_CLIP", "FLOW_4_ELSEWHERE", "FLOW_4_INTERLEAVED"),
 ]
 
 
@@ -108,12 +109,21 @@ F12 = "App. F.1.2, fig. 10"
 FLOW_2_FIGURE_10 = (
     drops("V+A↛TrueOpt", claim="Video and audio pass straight into the right option's letter", where=F12),
     drops(
-        "V+A↛NonOptQ", claim="In most tasks they also pass into the question's other words …", where=F12, scope="any"
+        "V+A↛NonOptQ", claim="In most tasks they also pass into the question's other words …", where=F12, scope="most"
     ),
-    drops("NonOptQ↛TrueOpt", claim="… and from there into that letter", where=F12, scope="any"),
+    drops("NonOptQ↛TrueOpt", claim="… and from there into that letter", where=F12, scope="most"),
     drops("TrueOpt↛Last", claim="The last token reads the right option's letter", where=F12),
     stays_flat("FalseOpt↛Last", claim="It reads nothing from the letters of wrong options", where=F12),
     stays_flat("NonOptQ↛Last", claim="Nor from the question's other words", where=F12),
+)
+FLOW_2_FIGURE_9 = (
+    costs_more(
+        "Video↛Audio",
+        "Audio↛Video",
+        claim="Where sound and sight must be aligned, video passes into audio more than the other way round",
+        where="App. F.1.1, fig. 9",
+        scope="any",
+    ),
 )
 FLOW_2 = (*FLOW_2_FIGURE_3, *FLOW_2_FIGURE_4)
 
@@ -139,9 +149,59 @@ FLOW_3_FIGURE_6 = (
         claim="The right option's letter draws on the right candidate",
         where="§5.3, fig. 6a",
     ),
+    costs_more(
+        "CorrectCand↛CorrectOpt",
+        "IncorrectCand↛CorrectOpt",
+        claim="It draws less on the wrong candidates",
+        where="§5.3, fig. 6a",
+    ),
+    costs_more(
+        "CorrectCand↛CorrectOpt",
+        "Reference↛CorrectOpt",
+        claim="… and less on the reference",
+        where="§5.3, fig. 6b",
+    ),
+    stays_flat("CorrectCand↛Last", claim="No candidate reaches the last token directly", where="§5.3, fig. 6c"),
     stays_flat("Question↛CorrectOpt", claim="It draws nothing from the question", where="§5.3, fig. 6b"),
     drops("CorrectOpt↛Last", claim="The last token reads the right option's letter", where="§5.3, fig. 6d"),
     rises("IncorrectOpt↛Last", claim="The other letters compete with it", where="§5.3, fig. 6d"),
+)
+
+
+# Appendix E: how wide a window? rows: of sweeps in several widths, `category` telling which, "k = 7".
+def _curves(pathway: str, k: int, rows: pd.DataFrame) -> pd.DataFrame:
+    """(samples, layers)"""
+    own = rows[(rows["pathway"] == pathway) & (rows["category"] == f"k = {k}")]
+    return own.pivot(index="sample", columns="layer", values="delta_p")
+
+
+def _deepest(pathway: str, k: int, rows: pd.DataFrame) -> pd.Series:
+    """Of each sample, Δp at the layer where the mean is lowest."""
+    curve = _curves(pathway, k, rows)
+    return curve[curve.mean().idxmin()] if len(curve) else pd.Series(dtype=float)
+
+
+def _below_half(pathway: str, k: int, rows: pd.DataFrame) -> pd.Series:
+    """Of each sample, the share of layers at which Δp is below half of its own lowest."""
+    curve = _curves(pathway, k, rows)
+    return curve.le(curve.min(axis=1) / 2, axis=0).mean(axis=1)
+
+
+FLOW_2_FIGURE_8 = (
+    lies_above(
+        0.1,
+        value=lambda rows: _deepest("Question↛Last", 1, rows) - _deepest("Question↛Last", 7, rows),
+        what="Question↛Last: how much deeper it falls with k = 7 than with k = 1",
+        claim="A narrow window is bypassed: its drops are shallow",
+        where="App. E, fig. 8",
+    ),
+    lies_above(
+        0.1,
+        value=lambda rows: _below_half("Question↛Last", 11, rows) - _below_half("Question↛Last", 7, rows),
+        what="Question↛Last: share of layers below half of its depth, k = 11 less k = 7",
+        claim="A wide window blurs where a pathway is",
+        where="App. E, fig. 8",
+    ),
 )
 
 # Finding 4: tokens can go once their information has been passed on.
@@ -157,4 +217,13 @@ FLOW_4_CLIP, FLOW_4_INTERLEAVED = (
         for config in (*kinds, discard.ALL)
     )
     for kinds in (discard.CLIP, discard.INTERLEAVED)
+)
+FLOW_4_ELSEWHERE = (
+    unharmed(
+        discard.ALL,
+        column="config",
+        baseline=discard.BASELINE,
+        claim="That generalises to a task on which the layers were not chosen",
+        where="§6, table 4",
+    ),
 )

@@ -1,7 +1,7 @@
 """Discarding tokens once their information has moved on (Flow section 6; table 4).
 
-1. *When*: a layer is still needed by a kind of token if every window of layers around it does harm when all ways out
-   of these tokens are closed there (`Video↛Others`). After the deepest such layer they can go (`last_needed`);
+1. *When*: after the first layer behind which all ways out of a kind of token (`Video↛Others`) can be closed, in all
+   layers to the last, without harm (`last_needed`);
 2. *How*: behind that layer their rows are really gone. Hooks on the model's own layers shorten states, rotary tables,
    positions and masks (`discarding`), so later layers are shorter, and so is what they leave in the cache. Decoding
    goes on from that cache by the model's own code: a new token finds in each layer the keys that are left there;
@@ -27,7 +27,18 @@ from avsink.knockout import GROUPS
 from avsink.run import Unmeasured
 from avsink.states import decoder_inputs, logits
 
-__all__ = ["ALL", "CLIP", "INTERLEAVED", "arithmetic", "discarding", "last_needed", "prefill", "sweep"]
+__all__ = [
+    "ALL",
+    "CLIP",
+    "INTERLEAVED",
+    "arithmetic",
+    "check_layers",
+    "configurations",
+    "discarding",
+    "last_needed",
+    "prefill",
+    "sweep",
+]
 
 # Configuration of table 4 -> the group of tokens that goes. Together they are `ALL`.
 CLIP = {"Discard Ques": "NonOptQ", "Discard Audio": "Audio", "Discard Video": "Video"}
@@ -35,32 +46,36 @@ INTERLEAVED = {"Discard Ques": "NonOptQ", "Discard Ref": "Reference", "Discard C
 BASELINE, ALL = "Baseline", "Discard All"
 
 
-def last_needed(curves: pd.DataFrame, *, pathway: str, k: int, n_layers: int, margin: float) -> int:
-    """The layer L after which tokens can go, by a knockout's curves; -1 if they were never needed.
+def last_needed(curves: pd.DataFrame, *, pathway: str, n_layers: int, margin: float) -> int:
+    """The layer L after which tokens can go: the first behind which closing all ways out of them does no harm.
 
-    A window does no harm if the interval of Δp lies above -margin in each category. A layer is needed unless it lies
-    in a window that does no harm. L is the deepest needed layer.
+    It does no harm behind a layer if, for this layer and for all deeper ones, the interval of Δp lies above -margin in
+    each category. A category with one sample has no interval, and counts as harmed. -1: the tokens were never needed;
+    n_layers - 1: they are needed to the end.
 
-    curves: `summarise`d rows with the columns pathway, layer (a window's centre), low, and category, if there is one.
+    curves: of `knockout.onward`, summarised: the columns pathway, layer, low, and category, if there is one.
     """
     found = curves[curves["pathway"] == pathway]
     if found.empty:
         raise ValueError(f"no curve of {pathway} to go by; the table has {', '.join(curves['pathway'].unique())}")
-    lowest = found.groupby("layer")["low"].min()
-    harmless = [int(layer) for layer, low in lowest.items() if low > -margin]
-    spared = {layer for centre in harmless for layer in range(centre - k // 2, centre + k // 2 + 1)}
-    return max((layer for layer in range(n_layers) if layer not in spared), default=-1)
+    lowest = found.assign(low=found["low"].fillna(float("-inf"))).groupby("layer")["low"].min()
+    harmed = [int(layer) for layer, low in lowest.items() if not low > -margin]
+    return min(n_layers - 1, max(harmed, default=-2) + 1)
 
 
 @contextmanager
 def discarding(model, discards: Sequence[Discard], *, n: int) -> Iterator[None]:
     """Within this context a prompt of `n` tokens loses rows on its way through the decoder.
 
-    Single tokens that are decoded afterwards pass as they are. Raises ValueError, naming the field, for positions and
-    layers that are not there, and for the last token, whose output is the answer.
+    Single tokens that are decoded afterwards pass as they are. (From a cache that `prefill` has left, decoding goes on
+    without this context in SDPA attention. Eager attention is handed masks, which are shortened here.) Raises
+    ValueError, naming the field, for positions and layers that are not there, for the last token, whose output is the
+    answer, and for a decoder that adds features of pictures behind a layer from which rows are gone (DeepStack).
     """
     left = _left(discards, n=n, n_layers=model.n_layers)
-    hooks = [
+    first = next((layer for layer, now in enumerate(left) if len(now) < n), len(left))
+    hooks = [model.decoder.register_forward_pre_hook(_no_deepstack_behind(first), with_kwargs=True)]
+    hooks += [
         layer.register_forward_pre_hook(_shortened(before, now, n), with_kwargs=True)
         for layer, before, now in zip(model.decoder.layers, [left[0], *left], left, strict=False)
         if len(now) < n
@@ -102,11 +117,12 @@ def sweep(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.Dat
 
     after: group of tokens -> the last layer in which it is there; below 0, the group goes after the first layer, since
         rows must enter somewhere. rounds: all configurations run in turn so many times; the best time of each counts.
-    Columns: sample, task, category, config, predicted, correct, tokens (layer-rows), prefill_ms, arithmetic (share of
-    the baseline's operations).
+    Columns: sample, task, category, config, predicted, correct, chance (of a guess), tokens (layer-rows), prefill_ms,
+    arithmetic (share of the baseline's operations).
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
+    check_layers(after, n_layers=model.n_layers)
     inputs = model.prepare(sample).to(model.device)
     configs = configurations(inputs.layout, after=after)
     answers, times = {}, dict.fromkeys(configs, float("inf"))
@@ -128,12 +144,20 @@ def sweep(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.Dat
                 "config": name,
                 "predicted": predicted,
                 "correct": float(predicted == sample.answer),
+                "chance": 1 / len(sample.options),
                 "tokens": sum(len(p) for p in _left(discards, n=inputs.layout.n, n_layers=model.n_layers)),
                 "prefill_ms": 1000 * times[name],
                 "arithmetic": arithmetic(model, inputs.layout, discards) / whole,
             }
         )
     return pd.DataFrame(rows)
+
+
+def check_layers(after: Mapping[str, int], *, n_layers: int) -> None:
+    """Raise ValueError, naming the group, for a layer that the model does not have. Below 0 is never needed."""
+    for group, layer in after.items():
+        if layer >= n_layers:
+            raise ValueError(f"after, {group}: there is no layer {layer}; this model's are 0 to {n_layers - 1}")
 
 
 def configurations(layout, *, after: Mapping[str, int]) -> dict[str, tuple[Discard, ...]]:
@@ -177,6 +201,20 @@ def _left(discards: Sequence[Discard], *, n: int, n_layers: int) -> list[Tensor]
     return left
 
 
+def _no_deepstack_behind(first: int):
+    """A hook for the decoder that refuses features which are added to rows that are gone by then."""
+
+    def enter(module, args, kwargs):
+        added = len(kwargs.get("deepstack_visual_embeds") or ())
+        if first < added:
+            raise ValueError(
+                f"Discard.after_layer: {type(module).__name__} adds features of the pictures behind layers 0 to "
+                f"{added - 1} (DeepStack), and can lose rows after layer {added - 1} at the earliest"
+            )
+
+    return enter
+
+
 def _shortened(before: Tensor, now: Tensor, n: int):
     """A hook that lets only the rows `now` into a layer; the states that come hold the rows `before`."""
     kept = torch.searchsorted(before, now)
@@ -184,18 +222,17 @@ def _shortened(before: Tensor, now: Tensor, n: int):
     def enter(module, args, kwargs):
         states = args[0] if args else kwargs["hidden_states"]  # (1, rows, width)
         mask = kwargs.get("attention_mask")  # (1, 1, rows, keys) or None
-        changed = {}
-        if states.shape[1] == 1 < n:  # decoding, one token at a time: it finds fewer keys
+        rotary, changed = kwargs["position_embeddings"], {}  # (1, N, D) each; of a new token, (1, 1, D)
+        if rotary[0].shape[-2] == 1 < n:  # decoding, one token at a time: it finds fewer keys
             if mask is not None:
                 changed["attention_mask"] = _at(mask, torch.cat([now, torch.arange(n, mask.shape[-1])]), dim=-1)
             return args, kwargs | changed
-        if states.shape[1] != len(before):
-            raise ValueError(f"discarding is prepared for a prompt of {n} tokens; this one has {states.shape[1]}")
+        if rotary[0].shape[-2] != n:
+            raise ValueError(f"discarding is prepared for a prompt of {n} tokens; this one has {rotary[0].shape[-2]}")
         for name, dim in ROWS.items():
             if isinstance(kwargs.get(name), Tensor):
                 changed[name] = _at(kwargs[name], now, dim=dim)
-        if "position_embeddings" in kwargs:
-            changed["position_embeddings"] = tuple(_at(t, now, dim=-2) for t in kwargs["position_embeddings"])
+        changed["position_embeddings"] = tuple(_at(table, now, dim=-2) for table in rotary)
         if mask is not None:
             changed["attention_mask"] = _at(_at(mask, now, dim=-1), now, dim=-2)
         states = _at(states, kept, dim=1)

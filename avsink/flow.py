@@ -9,6 +9,7 @@ function       measures                                              Flow
 `allocation`   the last token's attention by kind of token           figure 1
 `masking`      accuracy with media hidden in the last layers         table 1
 `pathways`     Δp of every pathway around every layer                figures 3 to 6, 8 to 14
+`onward`       Δp of all ways out of a group, closed to the end      for table 4's layers
 `discarding`   accuracy and prefill without discarded tokens         table 4
 =============  ====================================================  =========================
 """
@@ -22,6 +23,7 @@ import pandas as pd
 
 from avsink import allocation as attention_of_last
 from avsink import discard, knockout
+from avsink.data import load_samples
 from avsink.data.sample import Sample
 from avsink.metrics import summarise
 from avsink.results import ResultStore
@@ -36,9 +38,13 @@ __all__ = [
     "WINDOWS",
     "allocation",
     "discarding",
+    "draw",
+    "kind_of",
     "layers_to_discard",
     "masking",
+    "onward",
     "pathways",
+    "require",
 ]
 
 OUT = {"clip": ("Video↛Others", "Audio↛Others", "NonOptQ↛Others")}
@@ -56,7 +62,7 @@ def allocation(model, samples: Sequence[Sample], *, data: str, root: str = "") -
     return _measure("flow1_allocation", model, samples, compute, settings={"data": data}, sources=sources, root=root)
 
 
-def masking(model, samples: Sequence[Sample], *, first_layer: int, data: str, root: str = "") -> Done:
+def masking(model, samples: Sequence[Sample], *, first_layer: int | None, data: str, root: str = "") -> Done:
     """Rows of `avsink.allocation.masking`, from `first_layer` on."""
     compute = partial(attention_of_last.masking, model, first_layer=first_layer)
     settings, sources = {"data": data, "first_layer": first_layer}, ["allocation.py", "observe.py"]
@@ -79,15 +85,60 @@ def discarding(model, samples: Sequence[Sample], *, after: Mapping[str, int], da
     return _measure("flow4_discarding", model, samples, compute, settings=settings, sources=sources, root=root)
 
 
-def layers_to_discard(rows: pd.DataFrame, *, k: int, n_layers: int, margin: float = MARGIN) -> dict[str, int]:
+def onward(model, samples: Sequence[Sample], *, interleaved: bool, data: str, root: str = "") -> Done:
+    """Rows of `avsink.knockout.onward` for all ways out of each group: from these, when a group can be discarded."""
+    out = OUT["interleaved" if interleaved else "clip"]
+    compute = partial(knockout.onward, model, pathways=out)
+    settings = {"data": data, "pathways": list(out)}
+    return _measure("flow4_onward", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
+
+
+def layers_to_discard(rows: pd.DataFrame, *, n_layers: int, margin: float = MARGIN) -> dict[str, int]:
     """Group of tokens -> the layer after which it can go, by the rule of `avsink.discard.last_needed`.
 
-    rows: of `pathways`, for one kind of input.
+    rows: of `onward`.
     """
+    if rows.empty:
+        return {}
     curves = summarise(rows, by=["pathway", "layer", "category"])
-    out = [name for name in knockout.OUT if name in set(curves["pathway"])]
-    rule = {"k": k, "n_layers": n_layers, "margin": margin}
-    return {name.partition("↛")[0]: discard.last_needed(curves, pathway=name, **rule) for name in out}
+    rule = {"n_layers": n_layers, "margin": margin}
+    return {
+        name.partition("↛")[0]: discard.last_needed(curves, pathway=name, **rule) for name in rows["pathway"].unique()
+    }
+
+
+def draw(
+    data: str | None, *, root: str = "", task: str | None = None, selection: str | None = None, n_samples, seed: int
+) -> list[Sample]:
+    """`avsink.load_samples` of one task; no samples where no data are named."""
+    if data is None:
+        return []
+    tasks = None if task is None else [task]
+    return load_samples(data, root=root, tasks=tasks, selection=selection, n_samples=n_samples, seed=seed)
+
+
+def kind_of(samples: Sequence[Sample]) -> str:
+    """`clip` or `interleaved`, whichever all samples are. Raises ValueError if they are not of one kind."""
+    kinds = {sample.kind for sample in samples}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"these samples are of several kinds, {' and '.join(sorted(kinds))}; choose one task with `task`"
+        )
+    return kinds.pop() if kinds else "clip"
+
+
+def require(samples: Sequence[Sample], kind: str) -> None:
+    """Raise ValueError unless all samples are of the kind that a page is about."""
+    wrong = [sample for sample in samples if sample.kind != kind]
+    about = {
+        "clip": "questions about one clip",
+        "interleaved": "several items, candidates and a reference, between text",
+    }
+    if wrong:
+        raise ValueError(
+            f"this page is about {about[kind]}; {len(wrong)} of {len(samples)} samples are not, such as {wrong[0].id} "
+            f"({wrong[0].task}); choose another `task` or `selection`"
+        )
 
 
 def _measure(

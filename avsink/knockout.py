@@ -25,7 +25,7 @@ from avsink.run import Unmeasured, clean_run
 
 __all__ = [
     *("FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_9", "FIGURE_10"),
-    *("CLIP", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway", "sweep", "window"),
+    *("CLIP", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway", "onward", "sweep", "window"),
 ]
 
 # Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2);
@@ -120,7 +120,7 @@ INTERLEAVED = _table(
 )
 """Pathways of several independent items between text."""
 
-OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "NonOptQ", "Candidates", "Reference")))
+OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "Question", "NonOptQ", "Candidates", "Reference")))
 """Not in the paper: every way out of a group at once, also those that no other pathway names."""
 
 PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT
@@ -157,6 +157,22 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
     option letters, its probability that of the softmax over the whole vocabulary.
     Raises `SampleError` if the sample cannot be used, and its kind `Unmeasured` if it is answered wrongly.
     """
+    layers = [(layer, window(layer, k=k, n_layers=model.n_layers)) for layer in range(model.n_layers)]
+    return _closed(model, sample, pathways, layers)
+
+
+def onward(model, sample, *, pathways: Sequence[str]) -> pd.DataFrame:
+    """Close each pathway in *all* layers behind a layer, for every layer: rows and errors as in `sweep`.
+
+    `layer` is the last one in which the pathway is open, -1 for none: what is lost there would be lost if tokens were
+    discarded after it (Flow section 6). Nothing is left over for layers that are far apart to pass on in turn.
+    """
+    layers = [(layer, range(layer + 1, model.n_layers)) for layer in range(-1, model.n_layers - 1)]
+    return _closed(model, sample, pathways, layers)
+
+
+def _closed(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, range]]) -> pd.DataFrame:
+    """layers: the layer that a row is about, and those in which the pathway is closed."""
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     inputs = model.prepare(sample)
@@ -164,10 +180,10 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
     if run.predicted != sample.answer:
         raise Unmeasured(sample.id, "answered wrongly")
     cells = [
-        (name, layer, layers, plan)
+        (name, layer, closed, plan)
         for name in pathways
-        for layer in range(model.n_layers)
-        if (plan := PATHWAYS[name].plan(inputs.layout, layers=(layers := window(layer, k=k, n_layers=model.n_layers))))
+        for layer, closed in layers
+        if (plan := PATHWAYS[name].plan(inputs.layout, layers=closed))
     ]
     if not cells:
         raise Unmeasured(sample.id, "has none of the pathways")
@@ -181,13 +197,13 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
             "structure": ", ".join(inputs.layout.structure),
             "pathway": name,
             "layer": layer,
-            "window_start": layers.start,
-            "window_stop": layers.stop,
+            "window_start": closed.start,
+            "window_stop": closed.stop,
             "p_base": p_base,
             "p_knockout": p,
             "delta_p": (p - p_base) / p_base,
             "predicted": run.predicted,
             "answer": sample.answer,
         }
-        for (name, layer, layers, _), p in zip(cells, p_knockout, strict=True)
+        for (name, layer, closed, _), p in zip(cells, p_knockout, strict=True)
     )

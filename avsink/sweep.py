@@ -84,6 +84,8 @@ def run_over_samples(
 
 def _counts(kinds: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """(category, kind) of every sample -> one row per category: asked, measured, and every other kind that occurs."""
+    if not kinds:
+        return pd.DataFrame({"category": [], "asked": pd.Series(dtype=int), "measured": pd.Series(dtype=int)})
     table = pd.DataFrame(kinds, columns=["category", "kind"])
     counts = pd.crosstab(table["category"], table["kind"]).rename_axis(columns=None)
     if "measured" not in counts:

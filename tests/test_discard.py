@@ -8,7 +8,7 @@ from tiny import TinyModel, prompt
 from avsink import discard
 from avsink.data.planted import LETTERS, planted
 from avsink.interventions import Discard
-from avsink.knockout import PATHWAYS, window
+from avsink.knockout import PATHWAYS
 from avsink.metrics import summarise
 from avsink.models.bare import FAMILIES, bare_inputs, bare_model
 from avsink.run import clean_run
@@ -154,35 +154,34 @@ def test_arithmetic_counts_what_is_left(model, inputs):
     assert counted(()) - counted(plan) == pytest.approx(linear(()) - linear(plan), rel=1e-6)
 
 
-WAYS = ("Audio↛Others", "Video↛Others", "Question↛Last")  # letters keep a copy, so NonOptQ can go
+WAYS = ("Audio↛Others", "Video↛Others", "Question↛Others")
 
 
-def curves(planted_model, *, k: int) -> pd.DataFrame:
-    """The knockout curves of all letters' prompts on the planted decoder."""
+def curves(truth) -> pd.DataFrame:
+    """Of all letters' prompts on the planted decoder, all ways out closed behind every layer."""
     rows = []
+    n_layers = truth.model.n_layers
     for letter in LETTERS:
-        run = clean_run(planted_model.model, planted_model.inputs(letter))
+        run = clean_run(truth.model, truth.inputs(letter))
         base = run.letter_probabilities[letter]
         for name in WAYS:
-            sweep = [
-                PATHWAYS[name].plan(run.inputs.layout, layers=window(layer, k=k, n_layers=run.states.n_layers))
-                for layer in range(run.states.n_layers)
-            ]
-            found = run.read(letter, run.replay(sweep))
-            rows += [(letter, name, layer, float(p) / base - 1) for layer, p in enumerate(found)]
+            layers = [range(layer + 1, n_layers) for layer in range(-1, n_layers - 1)]
+            found = run.replay([PATHWAYS[name].plan(run.inputs.layout, layers=behind) for behind in layers])
+            rows += [(letter, name, at - 1, float(p) / base - 1) for at, p in enumerate(run.read(letter, found))]
     table = pd.DataFrame(rows, columns=["sample", "pathway", "layer", "delta_p"])
     return summarise(table, by=["pathway", "layer"])
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("hops", [(1, 3, 5), (2, 4, 5), (1, 2, 6)])
-def test_the_planted_layers_are_found_exactly(hops, k):
-    """Finding 4's rule on a decoder whose layers are known, whatever the window; then discarding there does no harm."""
-    truth = planted(layers=10, hops=hops)
-    table = curves(truth, k=k)
-    find = {"k": k, "n_layers": 10, "margin": 0.1}
-    layers = [discard.last_needed(table, pathway=name, **find) for name in WAYS]
-    assert tuple(layers) == hops
+@pytest.mark.parametrize(
+    ("layers", "hops"),
+    [(8, (1, 3, 5)), (8, (2, 4, 6)), (8, (5, 6, 7)), (10, (2, 5, 8)), (10, (1, 2, 9)), (5, (1, 2, 3))],
+)
+def test_the_planted_layers_are_found_exactly(layers, hops):
+    """Finding 4's rule on a decoder whose layers are known. Discarding there does no harm; a layer earlier it does."""
+    truth = planted(layers=layers, hops=hops)
+    table = curves(truth)
+    find = {"n_layers": layers, "margin": 0.1}
+    assert tuple(discard.last_needed(table, pathway=name, **find) for name in WAYS) == hops
 
     inputs = truth.inputs("C")
     audio, video, question = inputs.layout.audio, inputs.layout.video, inputs.layout.question
@@ -199,16 +198,40 @@ def test_the_planted_layers_are_found_exactly(hops, k):
 
 def test_the_rule_by_hand():
     def table(lows, category="a"):
-        rows = [("Video↛Last", layer, category, low) for layer, low in enumerate(lows)]
+        rows = [("Video↛Others", layer, category, low) for layer, low in enumerate(lows, start=-1)]
         return pd.DataFrame(rows, columns=["pathway", "layer", "category", "low"])
 
-    rule = {"pathway": "Video↛Last", "margin": 0.1}
-    assert discard.last_needed(table([0, 0, 0, 0]), k=1, n_layers=4, **rule) == -1
-    assert discard.last_needed(table([0, -1, 0, 0]), k=1, n_layers=4, **rule) == 1
-    assert discard.last_needed(table([-1, -1, -1, 0, 0, 0]), k=3, n_layers=6, **rule) == 1  # 2 lies in the window of 3
-    assert discard.last_needed(table([0, 0, 0, -1]), k=3, n_layers=4, **rule) == -1  # every layer has a harmless window
-    assert discard.last_needed(table([0, 0, -1, -1]), k=3, n_layers=4, **rule) == 3  # cannot be told apart: stay
-    both = pd.concat([table([0, 0, 0, 0]), table([0, 0, -1, 0], "b")])
-    assert discard.last_needed(both, k=1, n_layers=4, **rule) == 2  # one category needs it
-    with pytest.raises(ValueError, match="no curve of Audio↛Last"):
-        discard.last_needed(both, pathway="Audio↛Last", k=1, n_layers=4, margin=0.1)
+    rule = {"pathway": "Video↛Others", "margin": 0.1, "n_layers": 4}
+    assert discard.last_needed(table([0, 0, 0, 0]), **rule) == -1
+    assert discard.last_needed(table([-1, -1, 0, 0]), **rule) == 1
+    assert discard.last_needed(table([-1, 0, -1, 0]), **rule) == 2  # harm behind layer 1 outweighs none behind layer 0
+    assert discard.last_needed(table([-1, -1, -1, -1]), **rule) == 3  # to the end
+    both = pd.concat([table([-1, 0, 0, 0]), table([-1, -1, 0, 0], "b")])
+    assert discard.last_needed(both, **rule) == 1  # one category needs it
+    unknown = pd.concat([table([0, 0, 0, 0]), table([float("nan")] * 4, "single")])
+    assert discard.last_needed(unknown, **rule) == 3  # one sample alone says nothing, and nothing is not harmless
+    with pytest.raises(ValueError, match="no curve of Audio↛Others"):
+        discard.last_needed(both, pathway="Audio↛Others", n_layers=4, margin=0.1)
+
+
+def test_all_but_the_last_row_can_go(model, inputs):
+    plan = [Discard(range(inputs.layout.n - 1), 0)]
+    found, cache = discard.prefill(model, inputs, plan)
+    assert torch.allclose(found.softmax(dim=-1), clean_run(model, inputs).replay([plan])[0], atol=1e-6)
+    assert cache.layers[1].keys.shape[-2] == 1
+
+
+def test_deepstack_keeps_its_rows_until_features_are_added():
+    bare = bare_model("qwen3-omni-moe", layers=5, width=64, heads=4, kv_heads=2, mlp=96, vocabulary=50)
+    given = bare_inputs(bare, n=60, question=10)
+    with pytest.raises(ValueError, match="DeepStack"):
+        discard.prefill(bare, given, [Discard(given.layout.video, 0)])
+    plan = (Discard(given.layout.video, 3),)
+    found, _ = discard.prefill(bare, given, plan)
+    assert torch.allclose(found.softmax(dim=-1), clean_run(bare, given).replay([plan])[0], atol=1e-6)
+
+
+def test_layers_that_are_not_there_are_refused_before_anything_runs(model):
+    with pytest.raises(ValueError, match="after, Video: there is no layer 99"):
+        discard.check_layers({"Video": 99}, n_layers=4)
+    discard.check_layers({"Video": 3, "Audio": -1}, n_layers=4)

@@ -44,14 +44,53 @@ def test_discarding_agrees_with_replays_on_the_real_model(model, tmp_path):
 
 
 def curve(pathway, lows):
-    """Rows of `flow.pathways`: 20 samples, a category, the same Δp for all."""
-    rows = [(f"s{i}", "c", pathway, layer, low) for i in range(20) for layer, low in enumerate(lows)]
+    """Rows of `flow.onward`: 20 samples, a category, the same Δp for all."""
+    rows = [(f"s{i}", "c", pathway, layer, low) for i in range(20) for layer, low in enumerate(lows, start=-1)]
     return pd.DataFrame(rows, columns=["sample", "category", "pathway", "layer", "delta_p"])
 
 
-def test_layers_come_from_all_ways_out_and_from_no_other_curve():
-    rows = pd.concat([curve("Video↛Others", [-1, -1, 0, 0]), curve("Video↛Last", [0, 0, 0, -1])])
-    assert flow.layers_to_discard(rows, k=1, n_layers=4) == {"Video": 1}
+def test_layers_come_from_closing_all_ways_out_behind_them():
+    rows = pd.concat([curve("Video↛Others", [-1, -1, 0, 0]), curve("Audio↛Others", [0, 0, 0, 0])])
+    assert flow.layers_to_discard(rows, n_layers=4) == {"Video": 1, "Audio": -1}
+    assert flow.layers_to_discard(pd.DataFrame(), n_layers=4) == {}
+
+
+def test_onward_is_a_full_pass_with_the_ways_closed_to_the_end(model, tmp_path):
+    (sample,) = samples("anchor and target", 1)
+    rows = flow.onward(model, [sample], interleaved=False, data="toyworld", root=str(tmp_path)).rows
+    inputs = model.prepare(sample)
+    run = avsink.clean_run(model, inputs)
+    others = [p for p in range(inputs.layout.n) if p not in set(inputs.layout.video.tolist())]
+    own = rows[rows["pathway"] == "Video↛Others"].set_index("layer")
+    assert list(own.index) == list(range(-1, model.n_layers - 1))
+    for layer, row in own.iterrows():
+        plan = avsink.Block(inputs.layout.video, others, range(layer + 1, model.n_layers))
+        p = float(run.read(run.predicted, run.replay([plan]))[0])
+        assert row["p_knockout"] == pytest.approx(p, abs=1e-6)
+
+
+def test_a_page_refuses_what_it_is_not_about():
+    clips, matches = samples("anchor and target", 2), samples("match the reference", 2)
+    flow.require(clips, "clip")
+    flow.require(matches, "interleaved")
+    with pytest.raises(ValueError, match="questions about one clip; 2 of 2 samples are not"):
+        flow.require(matches, "clip")
+    with pytest.raises(ValueError, match="several kinds, clip and interleaved"):
+        flow.kind_of([*clips, *matches])
+    assert (flow.kind_of(matches), flow.kind_of([]), flow.draw(None, n_samples=3, seed=0)) == (
+        "interleaved",
+        "clip",
+        [],
+    )
+
+
+def test_nothing_measured_leaves_the_papers_numbers_alone(model, tmp_path):
+    done = flow.discarding(model, [], after={}, data="toyworld", root=str(tmp_path))
+    assert done.rows.empty and done.computed == 0
+    assert reported.readable(reported.table_4(done.rows), first="config")["reported"].notna().all()
+    assert reported.readable_latencies(reported.latencies(done.rows))["reported, ms"].iloc[0] == "2,289"
+    assert set(reported.tasks_of_table_4(done.rows)["side"]) == {"reported"}
+    assert reported.depths(spike=None, after={}, interleaved={}, n_layers=8)["measured"].isna().all()
 
 
 def test_table_1_stands_beside_the_papers():
@@ -66,6 +105,8 @@ def test_table_1_stands_beside_the_papers():
     page = reported.readable(table.reset_index(), first="mask")
     assert page["reported"].tolist() == ["42.2%", "42.2%", "42.3%", "42.5%"]
     assert page["change [95 %]"][0] == "" and page["change [95 %]"][3].startswith("+10.0 [")
+    still = 100 * (1 - 0.05 ** (1 / 10))  # what ten samples without a change allow
+    assert page["change [95 %]"][1] == f"+0.0 [−{still:.1f}, +{still:.1f}]"
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
@@ -100,11 +141,21 @@ def test_depths_and_counts():
     assert measured["spike of attention to video", ""] == 6 and measured["discard after layer", "Audio"] == -1
     assert pd.isna(measured["discard after layer (interleaved)", "Reference"])
     assert table["reported_depth"][0] == pytest.approx(31 / 35)
-    counts = reported.counts("toyworld", samples("anchor and target", 3))
+    counts = reported.counts(("toyworld", reported.selected("toyworld")))
     assert counts["here"].isna().all()
     sums = counts.groupby(["benchmark", "use"])["reported"].sum()
     assert sums["av-odyssey", "knockout"] == 1304 and sums["worldsense", "knockout"] == 418
     assert sums["av-speakerbench", "knockout"] == 2081  # the paper prints 2,281, which its own rows do not add up to
+    assert reported.structures({})["here"].isna().all()
+    orders = reported.structures({})
+    every = orders[orders["task"] == "all"].set_index("structure")["reported"]
+    assert every.to_dict() == {
+        "candidates, question, reference": 1001,
+        "question, reference, candidates": 161,
+        "reference, candidates, question": 124,
+        "reference, question, candidates": 18,
+    }
+    assert reported.directions({})["audio_reference"].tolist()[:2] == [49, 50]
 
 
 def test_results_in_words():

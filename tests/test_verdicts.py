@@ -5,15 +5,8 @@ import pandas as pd
 import pytest
 
 from avsink.claims import FLOW_2_FIGURE_3, FLOW_2_FIGURE_4
-from avsink.verdicts import (
-    comes_first,
-    conclude,
-    drops,
-    judge,
-    rules_table,
-    stays_flat,
-    verdicts_table,
-)
+from avsink.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
+from avsink.verdicts import conclude, judge, rules_table, verdicts_table
 
 LAYERS = 8
 
@@ -113,3 +106,77 @@ def test_a_sequential_pathway_is_recognised():
         ]
     )
     assert conclude("one path", judge(FLOW_2_FIGURE_4, rows), where="Finding 2").verdict == "supported"
+
+
+def answers(before, after, *, chance=0.25, tokens=(10, 8)):
+    """Rows of a baseline and of a configuration: shares of right answers among 100 samples, the first ones right."""
+    rows = [
+        (f"s{i}", config, float(i < 100 * share), chance, left)
+        for config, share, left in (("Baseline", before, tokens[0]), ("Discard All", after, tokens[1]))
+        for i in range(100)
+    ]
+    return pd.DataFrame(rows, columns=["sample", "config", "correct", "chance", "tokens"])
+
+
+UNHARMED = unharmed("Discard All", column="config", baseline="Baseline", claim="c", where="w")
+
+
+def test_what_costs_no_accuracy_is_told_from_what_does():
+    assert UNHARMED.test(answers(0.9, 0.9))[0] == "supported"
+    assert UNHARMED.test(answers(0.9, 0.95))[0] == "supported"
+    assert UNHARMED.test(answers(0.9, 0.5))[0] == "not supported"
+    assert UNHARMED.test(answers(0.9, 0.86))[0] == "inconclusive"
+
+
+def test_what_cannot_fail_is_no_support():
+    assert "better than guessing" in UNHARMED.test(answers(0.25, 0.25))[1]
+    assert "nothing is discarded" in UNHARMED.test(answers(0.9, 0.9, tokens=(10, 10)))[1]
+    few = answers(0.9, 0.9)
+    assert "fewer than 10" in UNHARMED.test(few[few["sample"].isin([f"s{i}" for i in range(5)])])[1]
+    thirty = few[few["sample"].isin([f"s{i}" for i in range(30)])]
+    assert UNHARMED.test(thirty)[0] == "inconclusive"  # 30 samples without a change allow for a loss of 9.5 points
+    for rows in (answers(0.25, 0.25), answers(0.9, 0.9, tokens=(10, 10))):
+        assert UNHARMED.test(rows)[0] == "inconclusive"
+    assert UNHARMED.test(answers(0.9, 0.9).query("config == 'Baseline'"))[0] == "inconclusive"
+
+
+def test_a_rise_needs_room():
+    rule = rises("IncorrectOpt↛Last", claim="c", where="w")
+    rows = curve("IncorrectOpt↛Last", 0.4)
+    assert rule.test(rows.assign(p_base=0.6))[0] == "supported"
+    assert rule.test(curve("IncorrectOpt↛Last", -0.4).assign(p_base=0.6))[0] == "not supported"
+    outcome, because = rule.test(curve("IncorrectOpt↛Last", 0.0).assign(p_base=0.99))
+    assert outcome == "inconclusive" and "no room" in because
+
+
+def test_one_pathway_costs_more_than_another_wherever_each_is_deepest():
+    deep, shallow = curve("Video↛Audio", -0.8, at=2), curve("Audio↛Video", -0.2, at=5)
+    rule = costs_more("Video↛Audio", "Audio↛Video", claim="c", where="w")
+    assert rule.test(pd.concat([deep, shallow]))[0] == "supported"
+    turned = costs_more("Audio↛Video", "Video↛Audio", claim="c", where="w")
+    assert turned.test(pd.concat([deep, shallow]))[0] == "not supported"
+    assert rule.test(deep)[0] == "inconclusive"
+    other = [curve(name, -0.3, category="d") for name in ("Video↛Audio", "Audio↛Video")]
+    both = pd.concat([deep, shallow, *other])
+    assert rule.test(both)[0] == "not supported"
+    anywhere = costs_more("Video↛Audio", "Audio↛Video", claim="c", where="w", scope="any")
+    assert anywhere.test(both)[0] == "supported"
+
+
+def test_most_is_more_than_half():
+    rows = pd.concat([curve("A↛B", depth, category=name) for name, depth in (("x", -0.5), ("y", -0.5), ("z", 0.0))])
+    assert drops("A↛B", claim="c", where="w", scope="most").test(rows)[0] == "supported"
+    assert drops("A↛B", claim="c", where="w", scope="every").test(rows)[0] == "not supported"
+    half = rows[rows["category"] != "y"]
+    assert drops("A↛B", claim="c", where="w", scope="most").test(half)[0] == "not supported"
+
+
+def test_a_number_against_a_bar():
+    rule = lies_above(0.5, value=lambda rows: rows.set_index("sample")["x"], what="x", claim="c", where="w")
+    rng = np.random.default_rng(0)
+
+    def rows(mean):
+        return pd.DataFrame({"sample": [f"s{i}" for i in range(40)], "x": mean + 0.05 * rng.standard_normal(40)})
+
+    assert [rule.test(rows(mean))[0] for mean in (0.7, 0.3, 0.5)] == ["supported", "not supported", "inconclusive"]
+    assert rule.test(rows(float("nan")))[0] == "inconclusive"

@@ -91,6 +91,11 @@ class Sample:
         """The media, in the order in which the model meets them; those of the options come last."""
         return tuple(part for part in (*self.parts, *self.options) if isinstance(part, Media))
 
+    @property
+    def kind(self) -> str:
+        """What its media are: one `clip` to be asked about, or `interleaved` candidates and a reference (Flow 5)."""
+        return "interleaved" if any(medium.role == "reference" for medium in self.media) else "clip"
+
     def check(self) -> None:
         """Raise `SampleError` if the sample contradicts itself or its files are not there."""
         if len(self.options) > len(string.ascii_uppercase):
