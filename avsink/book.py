@@ -71,7 +71,7 @@ RUNS = (
         notebook="flow4_discarding",
         model="tiny-omni",
         variant="interleaved",
-        parameters={"task": "match the reference", "cross_task": None},
+        parameters={"task": "match the reference", "cross_data": None},
     ),
     Run(notebook="flow_reported", model="tiny-omni"),
     Run(notebook="engine", model="tiny-omni"),

@@ -17,10 +17,14 @@ import pandas as pd
 __all__ = [
     "DRAWS",
     "LEVEL",
+    "changes",
+    "changes_by",
     "differences",
     "in_words",
     "joined",
     "lag",
+    "orders",
+    "panels",
     "percent",
     "resampled_means",
     "summarise",
@@ -84,9 +88,48 @@ def in_words(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
     return f"Mean change of the answer's probability where it is lowest: {'; '.join(points)}."
 
 
+def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LEVEL) -> pd.DataFrame:
+    """Mean change of `correct` (0 or 1) against the baseline, sample by sample: `column`, mean, low, high, n.
+
+    Where no sample has changed, resampling sees no spread. Then the interval is what n samples without a change allow:
+    a share of 1 - (1 - level)^(1/n) in either direction, about 3 / n.
+    """
+    table = summarise(differences(rows, column=column, baseline=baseline), by=[column], value="change", level=level)
+    still = (table["low"] == table["mean"]) & (table["high"] == table["mean"])
+    allowed = 1 - (1 - level) ** (1 / table["n"])
+    table.loc[still, "low"] -= allowed[still]
+    table.loc[still, "high"] += allowed[still]
+    return table
+
+
+def changes_by(rows: pd.DataFrame, *, by: Sequence[str], column: str, baseline: str) -> pd.DataFrame:
+    """`changes` within each group of `by`: its columns, and these."""
+    parts = []
+    for key, own in rows.groupby(list(by), sort=False):
+        table = changes(own, column=column, baseline=baseline)
+        parts.append(table.assign(**dict(zip(by, key, strict=True))))
+    return pd.concat(parts, ignore_index=True)
+
+
+def orders(rows: pd.DataFrame) -> pd.DataFrame:
+    """How many prompts of each task have their parts in which order: task, structure, prompts."""
+    if rows.empty:
+        return pd.DataFrame(columns=["task", "structure", "prompts"])
+    prompts = rows.drop_duplicates("sample").groupby(["task", "structure"], sort=False)
+    return prompts.size().rename("prompts").reset_index()
+
+
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
     """Summaries one below the other."""
     return pd.concat(tables, ignore_index=True)
+
+
+def panels(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the task in the category's name, if there are several: a panel for each (Flow figures 11 to 14)."""
+    if rows["task"].nunique() < 2:
+        return rows
+    named = rows["task"].where(rows["task"] == rows["category"], rows["task"] + ": " + rows["category"])
+    return rows.assign(category=named)
 
 
 def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from itertools import permutations
 from pathlib import Path
 
 from avsink.data import BENCHMARKS, tasks_of
+from avsink.data.selections import SELECTIONS
 from avsink.data.sources import HUB, here, is_hub_id, locate
 from avsink.models import DTYPES, card
 
@@ -58,11 +60,22 @@ def _model(value, _) -> None:
     card(value if isinstance(value, str) else repr(value))
 
 
-def _data(value, given) -> None:
-    if value not in BENCHMARKS:
-        raise ValueError(f"unknown data {value!r}; allowed: {', '.join(BENCHMARKS)}")
-    if value in HUB and not given.get("data_root"):
-        locate(value)  # says what to do if it is not there; no root, no network
+Rule = Callable[[object, Mapping[str, object]], None]
+
+
+def _data(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> Rule:
+    """A benchmark, whose files are where the parameter `root` says; optional: whether None may stand for none."""
+
+    def rule(value, given) -> None:
+        if value is None and optional(given):
+            return
+        if value not in BENCHMARKS:
+            none = ", or None for none" if optional(given) else ""
+            raise ValueError(f"unknown data {value!r}; allowed: {', '.join(BENCHMARKS)}{none}")
+        if value in HUB and not given.get(root):
+            locate(value)  # says what to do if it is not there; no root, no network
+
+    return rule
 
 
 def _data_root(value, _) -> None:
@@ -73,25 +86,39 @@ def _data_root(value, _) -> None:
         raise ValueError(f"there is no folder {value}; allowed: {allowed}")
 
 
-def _task(value, given) -> None:
-    name, root = given.get("data"), given.get("data_root", "")
-    if value is None or name not in BENCHMARKS:
-        return
-    if name in HUB and (not isinstance(root, str) or here(name, root) is None):
-        return  # still to be fetched, or no place at all, which another rule says
-    if value not in (tasks := tasks_of(name, root)):
-        raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+def _task(data: str, root: str) -> Rule:
+    """A task of the benchmark that the parameter `data` names."""
+
+    def rule(value, given) -> None:
+        name, place = given.get(data), given.get(root, "")
+        if value is None or name not in BENCHMARKS:
+            return
+        if name in HUB and (not isinstance(place, str) or here(name, place) is None):
+            return  # still to be fetched, or no place at all, which another rule says
+        if value not in (tasks := tasks_of(name, place)):
+            raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+
+    return rule
 
 
-def _selection(value, given) -> None:
-    from avsink.data.selections import SELECTIONS
+def _selection(data: str) -> Rule:
+    """A selection of the paper from the benchmark that the parameter `data` names."""
 
-    allowed = SELECTIONS.get(given.get("data"), {})
-    if value is not None and value not in allowed:
-        raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
+    def rule(value, given) -> None:
+        allowed = SELECTIONS.get(given.get(data), {})
+        if value is not None and value not in allowed:
+            raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
+
+    return rule
 
 
-def _whole(*, least: int, odd: bool = False, none: str = "") -> Callable[[object, Mapping], None]:
+def _structure(value, _) -> None:
+    orders = [", ".join(order) for order in permutations(("candidates", "question", "reference"))]
+    if value is not None and value not in orders:
+        raise ValueError(f"{value!r}; allowed: {'; '.join(orders)}; or None for the most common")
+
+
+def _whole(*, least: int, odd: bool = False, none: str = "") -> Rule:
     """A whole number, or None, where that has a meaning."""
 
     def rule(value, _) -> None:
@@ -128,15 +155,21 @@ def _after(value, _) -> None:
 
 
 # name -> rule(value, all given parameters), which raises ValueError
-RULES: dict[str, Callable[[object, Mapping[str, object]], None]] = {
+RULES: dict[str, Rule] = {
     "model": _model,
-    "data": _data,
+    "data": _data("data_root", optional=lambda given: "interleaved_data" in given),
     "data_root": _data_root,
-    "task": _task,
-    "selection": _selection,
-    "cross_task": _task,
-    "cross_selection": _selection,
-    "interleaved_task": _task,
+    "task": _task("data", "data_root"),
+    "selection": _selection("data"),
+    "cross_data": _data("cross_root", optional=lambda given: True),
+    "cross_root": _data_root,
+    "cross_task": _task("cross_data", "cross_root"),
+    "cross_selection": _selection("cross_data"),
+    "interleaved_data": _data("interleaved_root", optional=lambda given: True),
+    "interleaved_root": _data_root,
+    "interleaved_task": _task("interleaved_data", "interleaved_root"),
+    "interleaved_selection": _selection("interleaved_data"),
+    "structure": _structure,
     "after": _after,
     "n_samples": _whole(least=1, none="all"),
     "window": _whole(least=1, odd=True, none="the model card's"),

@@ -7,18 +7,21 @@ differ from the paper's; so layers are compared as depths, from 0 (first layer) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from avsink import allocation, discard
+from avsink.data import load
 from avsink.data.sample import Sample
-from avsink.data.selections import SELECTIONS, same_task
-from avsink.metrics import differences, summarise
+from avsink.data.selections import SELECTIONS, same_task, select
+from avsink.metrics import changes, summarise
 
-__all__ = ["PAPERS", "counts", "depths", "latencies", "paper", "readable", "readable_latencies"]
-__all__ += ["table_1", "table_4", "tasks_of_table_4"]
+__all__ = [
+    *("PAPERS", "counts", "depths", "directions", "latencies", "numbers", "paper", "readable", "readable_latencies"),
+    *("selected", "structures", "table_1", "table_4", "tasks_of_table_4"),
+]
 
 PAPERS = Path(__file__).resolve().parents[1] / "data" / "papers"
 
@@ -50,6 +53,10 @@ def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
     low, high, n, arithmetic (share of the baseline's operations).
     """
     ms = _reported_4(interleaved).groupby("config", sort=False)["avg_prefill_latency_ms"].first()
+    if rows.empty:
+        table = pd.DataFrame({"config": ms.index, "reported_ms": ms.to_numpy(), "reported": ms / ms[discard.BASELINE]})
+        names = ["measured", "low", "high", "n", "measured_ms", "arithmetic"]
+        return table.reset_index(drop=True).assign(**dict.fromkeys(names, float("nan")))
     ratio = rows.assign(ratio=rows["prefill_ms"] / rows.groupby("sample")["prefill_ms"].transform("first"))
     measured = summarise(ratio, by=["config"], value="ratio").rename(columns={"mean": "measured"})
     own = rows.groupby("config")[["prefill_ms", "arithmetic"]].mean()
@@ -68,14 +75,19 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
     direction = ["" if pd.isna(way) else f" ({way})" for way in reported["direction"]]
     task = reported["task"] + direction
     reported = pd.DataFrame({"task": task, "config": reported["config"], "accuracy": reported["accuracy"] / 100})
+    reported = reported.assign(side="reported")
+    if rows.empty:
+        return reported.reindex(columns=["side", "task", "config", "accuracy", "low", "high", "n"])
     measured = summarise(rows, by=["task", "category", "config"], value="correct").rename(columns={"mean": "accuracy"})
     measured["task"] = measured.pop("task") + ", " + measured.pop("category")
-    return pd.concat([reported.assign(side="reported"), measured.assign(side="measured")], ignore_index=True)[
+    return pd.concat([reported, measured.assign(side="measured")], ignore_index=True)[
         ["side", "task", "config", "accuracy", "low", "high", "n"]
     ]
 
 
-def depths(*, spike: int, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int) -> pd.DataFrame:
+def depths(
+    *, spike: int | None, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int
+) -> pd.DataFrame:
     """Layers that the paper names, and those found here, with their depths from 0 to 1.
 
     Columns: quantity, group, where, reported, reported_depth, measured, measured_depth. A group that was never needed
@@ -95,21 +107,88 @@ def depths(*, spike: int, after: Mapping[str, int], interleaved: Mapping[str, in
     )
 
 
-def counts(benchmark: str, samples: Sequence[Sample]) -> pd.DataFrame:
-    """Tables 5 to 9 and 12: how many questions the paper used of each task, and how many are at hand here.
+def selected(benchmark: str, root: str = "") -> dict[str, list[Sample]]:
+    """Use (`knockout`, …) -> the samples that the paper's selection finds in a benchmark's files; {} for other data."""
+    if benchmark not in SELECTIONS:
+        return {}
+    loaded = load(benchmark, root)
+    return {use: list(select(loaded, use).samples) for use in SELECTIONS[benchmark]}
 
-    benchmark, samples: what this run was made on; the paper's benchmarks that it was not made on have none at hand.
+
+def counts(*found: tuple[str, dict[str, list[Sample]]]) -> pd.DataFrame:
+    """Tables 5 to 9 and 12: how many questions of each task the paper used, and how many the files here hold.
+
+    found: benchmarks with what `selected` made of their files; the paper's other benchmarks have none here.
     Columns: benchmark, use, task, reported, here (missing where nothing was loaded).
     """
-    found = Counter(same_task(sample.task) for sample in samples)
-    rows = [
-        (name, use, task, reported, found[same_task(task)] if name == benchmark else None)
-        for name, selections in SELECTIONS.items()
-        for use, selection in selections.items()
-        for task, reported in selection.counts.items()
-    ]
+    here = {(name, use): samples for name, uses in found for use, samples in uses.items()}
+    rows = []
+    for name, selections in SELECTIONS.items():
+        for use, selection in selections.items():
+            held = Counter(same_task(sample.task) for sample in here.get((name, use), ()))
+            for task, reported in selection.counts.items():
+                rows.append((name, use, task, reported, held[same_task(task)] if (name, use) in here else None))
     table = pd.DataFrame(rows, columns=["benchmark", "use", "task", "reported", "here"])
     return table.astype({"here": "Int64"})
+
+
+def structures(found: dict[str, list[Sample]]) -> pd.DataFrame:
+    """Tables 10 and 11: in which order the parts of AV-Odyssey's prompts come.
+
+    Columns: task, structure, reported, here.
+
+    found: of `selected("av-odyssey", …)`, or {}. The last rows, of the task `all`, are table 10.
+    """
+    held = Counter((same_task(s.task), tuple(s.truth.get("structure") or ())) for s in found.get("knockout", ()))
+    rows = [
+        (task, ", ".join(order), count, held[same_task(task), order] if found else None)
+        for task, orders in SELECTIONS["av-odyssey"]["knockout"].structures.items()
+        for order, count in orders.items()
+    ]
+    table = pd.DataFrame(rows, columns=["task", "structure", "reported", "here"]).astype({"here": "Int64"})
+    every = table.groupby("structure", sort=False)[["reported", "here"]].sum(min_count=1).reset_index()
+    return pd.concat([table, every.assign(task="all")[table.columns]], ignore_index=True)
+
+
+def directions(found: dict[str, list[Sample]]) -> pd.DataFrame:
+    """Tables 9 and 12: the share of each direction, in percent; the paper's two of Bird Recognition make 90 %.
+
+    Columns: task, audio_reference, image_reference, here_audio_reference, n.
+
+    found: of `selected("av-odyssey", …)`, or {}.
+    """
+    table = paper("flow_table9_av_odyssey_tasks")
+    held = {same_task(task): [] for task in table["task"]}
+    for samples in found.values():
+        for sample in samples:
+            held.setdefault(same_task(sample.task), []).append(sample.category.startswith("audio reference"))
+    own = [held[same_task(task)] for task in table["task"]]
+    return pd.DataFrame(
+        {
+            "task": table["task"],
+            "audio_reference": table["a_ref_to_i_cand_pct"],
+            "image_reference": table["i_ref_to_a_cand_pct"],
+            "here_audio_reference": [100 * sum(flags) / len(flags) if flags else None for flags in own],
+            "n": [len(flags) if found else None for flags in own],
+        }
+    )
+
+
+def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.DataFrame:
+    """The numbers that stand in the paper's text: quantity, where, reported, and here where this run has one."""
+    table = paper("flow_numbers")
+    here = {
+        "first masked layer": first_layer,
+        "last masked layer": n_layers - 1,
+        "window of layers": window,
+        "frames a second": card.fps,
+        "most frames": card.max_frames,
+        "visual tokens of a frame at most": card.frame_tokens[1],
+        "visual tokens of an image at most": card.image_tokens[1],
+    }
+    return table.rename(columns={"value": "reported"})[["quantity", "where", "reported"]].assign(
+        here=table["quantity"].map(here)
+    )
 
 
 def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
@@ -120,9 +199,11 @@ def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
         "change": (100 * table["reported_change"]).map("{:+.1f}".format),
         "measured [95 %]": _with_interval(table, "measured", "low", "high", form="{:.1f}"),
         "change [95 %]": _with_interval(table, "change", "change_low", "change_high", form="{:+.1f}"),
-        "n": table["n"],
+        "rows left": ["" if pd.isna(share) else f"{share:.0%}" for share in table["rows_left"]],
+        "n": table["n"].astype("Int64"),
     }
-    return pd.DataFrame(shown)
+    shown = pd.DataFrame(shown)
+    return shown if table["rows_left"].notna().any() else shown.drop(columns="rows left")
 
 
 def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,10 +213,10 @@ def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
             "config": table["config"],
             "reported, ms": table["reported_ms"].map("{:,.0f}".format),
             "of baseline": table["reported"].map("{:.1%}".format),
-            "measured, ms": table["measured_ms"].map("{:,.1f}".format),
+            "measured, ms": ["" if pd.isna(ms) else f"{ms:,.1f}" for ms in table["measured_ms"]],
             "of baseline [95 %]": _with_interval(table, "measured", "low", "high", form="{:.1f}"),
-            "arithmetic": table["arithmetic"].map("{:.1%}".format),
-            "n": table["n"],
+            "arithmetic": ["" if pd.isna(share) else f"{share:.1%}" for share in table["arithmetic"]],
+            "n": table["n"].astype("Int64"),
         }
     )
 
@@ -153,10 +234,16 @@ def _reported_4(interleaved: bool) -> pd.DataFrame:
 
 
 def _accuracies(rows: pd.DataFrame, *, column: str, baseline: str, reported: pd.Series) -> pd.DataFrame:
-    table = summarise(rows, by=[column], value="correct").rename(columns={"mean": "measured"})
-    change = summarise(differences(rows, column=column, baseline=baseline), by=[column], value="change")
-    change = change.rename(columns={"mean": "change", "low": "change_low", "high": "change_high"}).drop(columns="n")
-    table = table.merge(change, on=column, how="left")
+    names = ["measured", "low", "high", "n", "change", "change_low", "change_high", "rows_left"]
+    if rows.empty:  # nothing of this kind was measured: the paper's numbers stand alone
+        table = pd.DataFrame({column: reported.index}).assign(**dict.fromkeys(names, float("nan")))
+    else:
+        table = summarise(rows, by=[column], value="correct").rename(columns={"mean": "measured"})
+        change = changes(rows, column=column, baseline=baseline).drop(columns="n")
+        change = change.rename(columns={"mean": "change", "low": "change_low", "high": "change_high"})
+        table = table.merge(change, on=column, how="left")
+        left = rows.groupby(column)["tokens"].sum() if "tokens" in rows else pd.Series(dtype=float)
+        table["rows_left"] = table[column].map(left / left.get(baseline, float("nan")))
     table.insert(1, "reported", table[column].map(reported))
     table.insert(2, "reported_change", table["reported"] - reported[baseline])
     return table

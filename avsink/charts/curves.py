@@ -14,13 +14,18 @@ __all__ = ["knockout_curves", "share_curves", "training_curves"]
 
 
 def knockout_curves(
-    df: pd.DataFrame, *, caption: str, description: str, pathways: Iterable[str] | None = None
+    df: pd.DataFrame,
+    *,
+    caption: str,
+    description: str,
+    pathways: Iterable[str] | None = None,
+    axis: str = "centre layer of the blocked window",
 ) -> Figure:
     """Δp over the depth of the network, one curve a pathway, one panel a category (Flow figures 3 and 4).
 
     df: one row per (pathway, layer[, category]); `layer` is the centre of the blocked window, `mean` the mean Δp over
         `n` samples, `low` and `high` its 95 % interval, all as fractions (-0.25 is a quarter less probable).
-    pathways: which to draw, in the order of the legend; by default all, as they appear.
+    pathways: which to draw, in the order of the legend; by default all, as they appear. axis: what `layer` is.
     """
     look.require(df, "pathway", "layer", "mean", "low", "high", "n")
     names = list(dict.fromkeys(df["pathway"] if pathways is None else pathways))
@@ -29,14 +34,14 @@ def knockout_curves(
     picked = alt.selection_point(fields=["pathway"], bind="legend")
     tooltip = [
         alt.Tooltip("pathway:N", title="blocked"),
-        alt.Tooltip("layer:Q", title="centre layer"),
+        alt.Tooltip("layer:Q", title="layer"),
         alt.Tooltip("mean:Q", title="mean Δp", format="+.1%"),
         alt.Tooltip("low:Q", title="95 % from", format="+.1%"),
         alt.Tooltip("high:Q", title="95 % to", format="+.1%"),
         alt.Tooltip("n:Q", title="samples"),
     ]
 
-    x = alt.X("layer:Q", title="centre layer of the blocked window", axis=look.layer_axis(rows["layer"]))
+    x = alt.X("layer:Q", title=axis, axis=look.layer_axis(rows["layer"]))
     y = alt.Y("mean:Q", title="Δp of the answer", axis=alt.Axis(format=".0%", tickCount=5))
     base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0))
     veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
