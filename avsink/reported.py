@@ -20,7 +20,7 @@ from avsink.metrics import changes, summarise
 
 __all__ = [
     *("PAPERS", "counts", "depths", "directions", "latencies", "numbers", "paper", "readable", "readable_latencies"),
-    *("selected", "structures", "table_1", "table_4", "tasks_of_table_4"),
+    *("readable_tasks", "selected", "structures", "table_1", "table_4", "tasks_of_table_4"),
 ]
 
 PAPERS = Path(__file__).resolve().parents[1] / "data" / "papers"
@@ -79,7 +79,7 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
     if rows.empty:
         return reported.reindex(columns=["side", "task", "config", "accuracy", "low", "high", "n"])
     measured = summarise(rows, by=["task", "category", "config"], value="correct").rename(columns={"mean": "accuracy"})
-    measured["task"] = measured.pop("task") + ", " + measured.pop("category")
+    measured["task"] = measured.pop("task") + ": " + measured.pop("category")
     return pd.concat([reported, measured.assign(side="measured")], ignore_index=True)[
         ["side", "task", "config", "accuracy", "low", "high", "n"]
     ]
@@ -196,7 +196,7 @@ def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
     shown = {
         first: table[first],
         "reported": table["reported"].map("{:.1%}".format),
-        "change": (100 * table["reported_change"]).map("{:+.1f}".format),
+        "change": [f"{100 * change:+.1f}".replace("-", "−") for change in table["reported_change"]],
         "measured [95 %]": _with_interval(table, "measured", "low", "high", form="{:.1f}"),
         "change [95 %]": _with_interval(table, "change", "change_low", "change_high", form="{:+.1f}"),
         "rows left": ["" if pd.isna(share) else f"{share:.0%}" for share in table["rows_left"]],
@@ -204,6 +204,15 @@ def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
     }
     shown = pd.DataFrame(shown)
     return shown if table["rows_left"].notna().any() else shown.drop(columns="rows left")
+
+
+def readable_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """`tasks_of_table_4` for a page: a row for each side and task, a column for each configuration."""
+    cells = table.assign(cell=_with_interval(table, "accuracy", "low", "high", form="{:.1f}"))
+    wide = cells.pivot(index=["side", "task"], columns="config", values="cell")
+    counts = cells.groupby(["side", "task"], sort=False)["n"].first().astype("Int64")
+    wide = wide.loc[counts.index, list(dict.fromkeys(table["config"]))]
+    return wide.assign(n=counts).rename_axis(columns=None).reset_index()
 
 
 def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,10 +231,15 @@ def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_interval(table: pd.DataFrame, mean: str, low: str, high: str, *, form: str) -> list[str]:
-    """Shares as percent, ``96.0 [92.7, 98.7]``; nothing where there is no mean."""
+    """Shares as percent, ``96.0 [92.7, 98.7]``; nothing where there is no mean, no brackets without an interval."""
     rows = (100 * table[[mean, low, high]]).itertuples(index=False)
-    texts = ["" if pd.isna(row[0]) else "{0} [{0}, {0}]".replace("{0}", form).format(*row) for row in rows]
+    texts = ["" if pd.isna(row[0]) else _cell(row, form=form) for row in rows]
     return [text.replace("-", "−") for text in texts]
+
+
+def _cell(row: tuple[float, float, float], *, form: str) -> str:
+    mean, low, high = map(form.format, row)
+    return mean if pd.isna(row[1]) else f"{mean} [{low}, {high}]"
 
 
 def _reported_4(interleaved: bool) -> pd.DataFrame:

@@ -16,9 +16,9 @@ rule           supported if                                    not supported if
 `scope="any"`). The lag is the number of layers from the first pathway's deepest mean Δp to the second's. Where one of
 the two has no clear drop there is nothing to put in order, and `comes_first` is inconclusive.
 
-Other rules compare what two pathways cost, each where it costs most (`costs_more`), one number of each sample with a bar
-(`lies_above`), or a configuration's accuracy with that of the baseline on the same samples (`unharmed`). The last is
-supported if the interval of the difference lies above -m, not supported if it lies below. What cannot fail is no
+Other rules compare what two pathways cost, each where it costs most (`costs_more`), one number of each sample with a
+bar (`lies_above`), or a configuration's accuracy with that of the baseline on the same samples (`unharmed`). The last
+is supported if the interval of the difference lies above -m, not supported if it lies below. What cannot fail is no
 support: with few samples, a baseline that guesses, or nothing taken away, `unharmed` is inconclusive.
 """
 

@@ -133,6 +133,12 @@ def test_table_4_holds_every_number_of_the_paper(interleaved):
     assert speed.loc["Discard All", "reported_ms"] == (530.62 if interleaved else 2089.47)
     assert "Discard All" in reported.readable_latencies(speed.reset_index())["config"].tolist()
     assert words.accuracies(tasks).startswith("Within a task")
+    page = reported.readable_tasks(tasks)
+    assert list(page) == ["side", "task", *configs, "n"] and len(page) == tasks["task"].nunique()
+    mine = page[page["side"] == "measured"].iloc[0]
+    assert (mine["task"], mine["Discard All"], mine["n"]) == ("t: c", "100.0 [100.0, 100.0]", 4)
+    theirs = page[page["side"] == "reported"]
+    assert not theirs["Baseline"].str.contains(r"\[").any() and theirs["n"].isna().all()
 
 
 def test_depths_and_counts():

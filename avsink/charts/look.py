@@ -89,7 +89,8 @@ def rounded(df: pd.DataFrame) -> pd.DataFrame:
 def layer_axis(layers: pd.Series) -> alt.Axis:
     """Whole layers only: every one of a small model, every fourth of a deep one."""
     step = 1 if layers.nunique() <= 12 else 4
-    return alt.Axis(values=list(range(0, int(layers.max()) + 1, step)), format="d")
+    before = [-1] if layers.min() < 0 else []
+    return alt.Axis(values=[*before, *range(0, int(layers.max()) + 1, step)], format="d")
 
 
 def stroke(name: str, *, at: int) -> tuple[str, list[int], str]:
