@@ -38,6 +38,9 @@ BENCHMARKS: dict[str, Callable[[Path | str], Loaded | list[Sample]]] = {
     "av-speakerbench": _published("av_speakerbench"),
     "worldsense": _published("worldsense"),
     "av-odyssey": _published("av_odyssey"),
+    "vggsound": _published("vggsound"),
+    "vggsounder": _published("vggsounder"),
+    "audioset": _published("audioset"),
 }
 """Name -> all its samples, given where its files are ("" for the default): a list, or a `Loaded` with its problems."""
 

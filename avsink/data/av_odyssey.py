@@ -71,19 +71,21 @@ def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
     found = tables.find(root, "av_odyssey_part*.parquet", WITH_PATHS)
     if not found:
         raise MissingData(f"no AV-Odyssey in {root}: there is no {PARTS[0]} to {PARTS[-1]}, and no {WITH_PATHS}")
-    rows: list[Row] = []
-    lacking = []
+    read: dict[Path, list[Row]] = {}
+    lacking, broken = [], []
     if found[0].name == WITH_PATHS:
-        rows = [_with_slots(row) for row in tables.read(found[0], needs=NEEDS)]
+        read[found[0]] = [_with_slots(row) for row in tables.read(found[0], needs=NEEDS)]
     else:
         lacking = [f"{name} is not there" for name in PARTS if name not in {path.name for path in found}]
         for path in found:
             try:
-                rows += unpacked(path, columns=COLUMNS, needs=NEEDS, cache=cache or cache_for(root))
+                read[path] = unpacked(path, columns=COLUMNS, needs=NEEDS, cache=cache or cache_for(root))
             except TableError as error:  # the other parts are still good
-                lacking.append(str(error))
-        if not rows:
-            raise MissingData(f"no AV-Odyssey in {root}: {'; '.join(lacking)}")
+                broken.append(str(error))
+    lacking += [*broken, *tables.lacking(read)]
+    rows = [row for of_table in read.values() for row in of_table]
+    if broken and not rows:
+        raise MissingData(f"no AV-Odyssey in {root}: {'; '.join(lacking)}")
     files = Files(root, found[0].parent)
     samples, problems = collect(NAME, rows, key="question_id", convert=lambda id, values: _sample(id, values, files))
     return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=tuple(lacking))

@@ -44,14 +44,15 @@ def load(root: Path | str = "") -> Loaded:
     files = Files(root, found[0].parent)
     rows = tables.read(found[0], needs=NEEDS)
     samples, problems = collect(NAME, rows, key="question_id", convert=lambda id, values: _sample(id, values, files))
-    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found))
+    lacking = tables.lacking({found[0]: rows})
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
 
 
 def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
     options = options_of(values.get("choices"), column="choices", counts={4})
     task = cell(values, "task_id")
     path = PurePosixPath(cell(values, "audio_visual_path"))
-    clip = files.find(path, PurePosixPath(path.parts[0]) / path.name)
+    clip = files.find(path, PurePosixPath(*path.parts[:1]) / path.name)
     return Sample(
         id=id,
         task=task,

@@ -6,8 +6,8 @@
 1. every row is read, each a sample or a problem (`avsink.data.loaded`);
 2. every file that a sample needs is opened and decoded at its beginning (`avsink.data.probe`); `--no-media` leaves
    this out, and then a file need only be there;
-3. the tables are printed, then whatever is wrong. Exit code 1 if anything is, else 0. A count that differs from the
-   paper's is shown, and no error: nothing says that the files are wrong and not the paper.
+3. the tables are printed, then whatever is wrong. Exit code 1 if anything is, or if there is no sample at all, else 0.
+   A count that differs from the paper's is shown, and no error: nothing says that the files are wrong, not the paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tqdm.auto import tqdm
 from avsink.data import BENCHMARKS, load
 from avsink.data.loaded import Loaded, Problem
 from avsink.data.selections import SELECTIONS, same_task, select
-from avsink.data.sources import HUB, here, still_packed
+from avsink.data.sources import HUB, MissingData, here
+from avsink.data.zips import still_packed
 
 __all__ = ["main", "report", "with_media"]
 
@@ -74,18 +75,31 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    if loaded.problems and given.name in HUB and (packed := still_packed(here(given.name, given.root))):
-        hint = f"unpack it with `python -m avsink.data.fetch {given.name} --root DIR --no-download`"
-        lacking = (*loaded.lacking, *(f"{path.name} is not wholly unpacked; {hint}" for path in packed))
-        loaded = replace(loaded, lacking=lacking)
+    lacking = [*loaded.lacking, *(_packed(given.name, given.root) if loaded.problems else ())]
+    if not (loaded.samples or loaded.problems or lacking):
+        lacking = [f"there is no sample{' of this selection' if given.selection else ''}"]
+    loaded = replace(loaded, lacking=tuple(lacking))
     print(report(loaded, given.selection))
     return 1 if loaded.problems or loaded.lacking else 0
 
 
+def _packed(name: str, root: str) -> list[str]:
+    """The zips whose files may be what is missing, one sentence each."""
+    if name not in HUB:
+        return []
+    try:
+        packed = still_packed(here(name, root))
+    except MissingData as error:
+        return [str(error)]
+    hint = f"unpack it with `python -m avsink.data.fetch {name} --root DIR --no-download`"
+    return [f"{path.name} is not wholly unpacked; {hint}" for path in packed]
+
+
 def _head(loaded: Loaded) -> str:
     tables = f" from {_some(path.name for path in loaded.tables)}" if loaded.tables else ""
+    version = f" ({loaded.version})" if loaded.version else ""
     published = f" (published: {HUB[loaded.name].rows:,} rows)" if loaded.name in HUB else ""
-    return f"{loaded.name}{tables}: {len(loaded.samples)} samples, {len(loaded.problems)} problems{published}"
+    return f"{loaded.name}{tables}{version}: {len(loaded.samples)} samples, {len(loaded.problems)} problems{published}"
 
 
 def _tasks(loaded: Loaded, expected) -> str:

@@ -13,7 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from avsink.data.sources import HUB, MissingData, fetch, unzip
+from avsink.data.sources import HUB, fetch
+from avsink.data.zips import unzip
 
 __all__ = ["main"]
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         print(f"licence of {given.name}: {HUB[given.name].licence}", file=sys.stderr)
         fetch(given.name, given.root, repo=given.repo, revision=given.revision)
-    except MissingData as error:
+    except OSError as error:  # `MissingData` is one; a full disk is another
         print(error, file=sys.stderr)
         return 1
     print(

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Files", "whole"]
+__all__ = ["Files", "MissingData", "whole"]
+
+
+class MissingData(FileNotFoundError):
+    """A benchmark that is not here, or could not be fetched."""
 
 
 class Files:

@@ -11,6 +11,7 @@ So each row is one sample or one problem: none is dropped, none counted twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from avsink.data.sample import Sample, SampleError
 from avsink.data.tables import Row
 
 __all__ = ["Loaded", "Problem", "cell", "collect", "key_of"]
+
+WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)  # a whole number, as a table writes it whose column holds fractions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ class Loaded:
     """A benchmark as it lies in a folder.
 
     tables: the files that the rows came from. lacking: what should be there beside them, one sentence each.
+    version: which release of the labels it is, where there are several.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     tables: tuple[Path, ...] = ()
     lacking: tuple[str, ...] = ()
+    version: str = ""
 
 
 def collect(
@@ -87,7 +92,8 @@ def cell(values: Mapping[str, object], column: str) -> str:
 
 
 def key_of(value: object) -> str:
-    """A number or text as a key, '' if there is none; 7, 7.0 and "7" are the same."""
+    """A number or text as a key, '' if there is none; 7, 7.0, "7" and "7.0" are the same."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+    key = str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+    return key.partition(".")[0] if WHOLE.fullmatch(key) else key

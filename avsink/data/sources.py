@@ -6,35 +6,26 @@
 2. the id of a dataset on the Hugging Face Hub (``owner/name``), which is fetched once into a folder of its own; or
 3. "": the folder ``$AVSINK_DATA/<benchmark>``.
 
-`fetch`: every file of the dataset that a loader can use, then every zip unpacked beside itself, as the benchmarks ask
-for. Both go on where they were interrupted: files that are complete are left alone. A zip may not write outside its
-folder.
+`fetch`: every file of the dataset that a loader can use, then every zip unpacked beside itself (`avsink.data.zips`), as
+the benchmarks ask for. It goes on where it was interrupted: files that are complete are left alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import stat
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from avsink.data.files import MissingData
+from avsink.data.zips import unzip
 
-from avsink.data.files import whole
-
-__all__ = ["HUB", "MissingData", "Published", "fetch", "here", "locate", "still_packed", "unzip"]
+__all__ = ["BROUGHT", "HUB", "MissingData", "Published", "fetch", "here", "is_hub_id", "locate"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FETCHED = ".avsink-fetched"  # a folder that was fetched whole
-
-
-class MissingData(FileNotFoundError):
-    """A benchmark that is not here, or could not be fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +70,14 @@ HUB: dict[str, Published] = {
 }
 """Benchmark -> where it is published."""
 
+BROUGHT: dict[str, str] = {
+    "vggsound": "test.csv or vggsound.csv, stat.csv, and the clips, <id>_<start, 6 digits>.mp4, in whatever folders",
+    "vggsounder": "the clips of VGGSound, <id>_<start, 6 digits>.mp4, in whatever folders; the labels come from a csv "
+    "of VGGSounder in that folder, or from `pip install vggsounder==0.1.6`",
+    "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in whatever folders",
+}
+"""Benchmark that no call can fetch -> what a folder of it must hold. `book/benchmarks.md` says where to get it."""
+
 
 def here(name: str, root: Path | str = "") -> Path | None:
     """The folder of a benchmark if it is on this machine; never touches the network."""
@@ -103,7 +102,7 @@ def locate(name: str, root: Path | str = "", *, download: Callable[..., str] | N
             f"where is {name}? {looked or 'AVSINK_DATA is not set'}. {_remedy(name)}, and give that DIR as data_root "
             f"(root), or call it {name} and set AVSINK_DATA to the folder around it"
         )
-    if is_hub_id(root):
+    if is_hub_id(root) and name in HUB:
         repo = str(root)
         print(f"fetching {repo} into {_folder_of(repo)} ({HUB[name].size})", file=sys.stderr)
         return fetch(name, _folder_of(repo), repo=repo, download=download)
@@ -127,7 +126,11 @@ def fetch(
     if name not in HUB:
         raise MissingData(f"{name} cannot be fetched; these can: {', '.join(HUB)}")
     root, repo = Path(root).expanduser(), repo or HUB[name].repo
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if root.is_file() else error.strerror
+        raise MissingData(f"{root} cannot be the folder of {name}: {reason}") from None
     if download is None:
         from huggingface_hub import snapshot_download as download
     try:
@@ -150,55 +153,6 @@ def fetch(
     return root
 
 
-def unzip(root: Path) -> int:
-    """Unpack every zip below `root` beside itself; the number of files that were written. Raises `MissingData`."""
-    written = 0
-    for archive in tqdm(_archives(root), desc="unpacking", unit="zip", delay=1):
-        try:
-            with zipfile.ZipFile(archive) as opened:
-                for member in _waiting(opened, archive):
-                    with opened.open(member) as source, whole(archive.parent / member.filename) as target:
-                        shutil.copyfileobj(source, target)
-                    written += 1
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            raise MissingData(f"{archive.name} cannot be unpacked: {error}; delete it and fetch it again") from None
-    return written
-
-
-def still_packed(root: Path) -> list[Path]:
-    """The zips below `root` that are not unpacked, or not wholly."""
-    found = []
-    for archive in _archives(root):
-        try:
-            with zipfile.ZipFile(archive) as opened:
-                if _waiting(opened, archive):
-                    found.append(archive)
-        except (zipfile.BadZipFile, MissingData):
-            found.append(archive)
-    return found
-
-
-def _archives(root: Path) -> list[Path]:
-    found = (path for path in sorted(root.rglob("*.zip")) if path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-
-
-def _waiting(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
-    """The members that are not there yet, in full size."""
-    members = []
-    for member in opened.infolist():
-        path = Path(member.filename)
-        if member.is_dir() or path.parts[:1] == ("__MACOSX",):
-            continue
-        link = stat.S_ISLNK(member.external_attr >> 16)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or link:
-            raise MissingData(f"{archive.name} is refused: its member {member.filename} would leave its folder")
-        target = archive.parent / path
-        if not target.is_file() or target.stat().st_size != member.file_size:
-            members.append(member)
-    return members
-
-
 def _folder_of(repo: str) -> Path:
     data = os.environ.get("AVSINK_DATA")
     parent = Path(data) if data else Path.home() / ".cache" / "avsink" / "data"
@@ -206,4 +160,6 @@ def _folder_of(repo: str) -> Path:
 
 
 def _remedy(name: str) -> str:
+    if name in BROUGHT:
+        return f"Make a folder DIR with {BROUGHT[name]}"
     return f"Fetch it with `python -m avsink.data.fetch {name} --root DIR` ({HUB[name].size})"

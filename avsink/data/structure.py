@@ -1,7 +1,8 @@
 """What an interleaved question is made of: candidates, question and reference (Flow appendix D.3.1).
 
-1. **Parse.** The text names its media by placeholders, ``[img1]``, ``[audio1]``, ``[video1]`` (`interleave`). A single
-   medium of one modality against several of the other is the *reference*; the several are the *candidates*.
+1. **Parse.** The text names its media by placeholders, ``[img1]``, ``[audio1]``, ``[video1]`` (`interleave`); anything
+   else in brackets, ``[Verse 2]``, is text. A single medium of one modality against several of the other is the
+   *reference*; the several are the *candidates*.
 2. **Split.** The placeholders cut the text into segments: media and texts in turn.
 3. **Question.** If the reference is the last medium, the question is the text just before it; otherwise it is the
    longest text by words, the first of equals. Every other text is a label, which belongs to no group that is measured.
@@ -30,8 +31,8 @@ Slot = tuple[str, int]
 """A medium as a placeholder names it: its kind, and its number among those of that kind, from 1."""
 
 Part = Text | Media
-PLACEHOLDER = re.compile(r"\[\s*([A-Za-z]+)[\s_]*(\d+)\s*\]")
 KINDS = {"audio": "audio", "video": "video", "img": "image", "image": "image"}
+PLACEHOLDER = re.compile(rf"\[\s*({'|'.join(KINDS)})[\s_]*(\d+)\s*\]", re.IGNORECASE)
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 SHORT = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th")
@@ -46,16 +47,14 @@ def interleave(text: str, show: Callable[[Slot], Media], shown: dict[Slot, Media
     """Texts and media of a text with placeholders, in its order.
 
     show(slot): the medium, or ValueError if there is none. shown: the media that stand before this text; those of this
-    text are added. Raises ValueError for a placeholder of unknown kind as well.
+    text are added.
     """
     parts: list[Part] = []
     words, done = "", 0
     for match in PLACEHOLDER.finditer(text):
         words += text[done : match.start()]
         done = match.end()
-        if (kind := KINDS.get(match[1].lower())) is None:
-            raise ValueError(f"its placeholder {match[0]} is unknown; known are [img1], [audio1], [video1] and so on")
-        slot = (kind, int(match[2]))
+        slot = (KINDS[match[1].lower()], int(match[2]))
         if slot in shown:
             words += f"{slot[0]} {slot[1]}"
             continue

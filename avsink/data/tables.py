@@ -6,7 +6,9 @@
    it;
 3. what cannot be read at all (no such column, cut off, not UTF-8, a quote that never ends) is a `TableError`. A csv is
    read strictly: leniently, one stray quote swallows all rows up to the next one, and nobody hears of it;
-4. `as_list`: a list, whether it comes as one or as the text of one (``"['A. yes', 'B. no']"``).
+4. `read_bare`: the same of a table without a line of names, which the caller gives;
+5. `as_list`: a list, whether it comes as one or as the text of one (``"['A. yes', 'B. no']"``);
+6. `lacking`: tables without a row, and those absent of a table that was cut up (``test-00000-of-00003.parquet``).
 """
 
 from __future__ import annotations
@@ -14,14 +16,32 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Row", "TableError", "as_list", "find", "numbered", "pairs", "read", "read_json"]
+__all__ = [
+    "Row",
+    "TableError",
+    "as_list",
+    "find",
+    "lacking",
+    "numbered",
+    "pairs",
+    "read",
+    "read_bare",
+    "read_json",
+    "text",
+]
 
 LONGEST_CELL = 2**31 - 1  # characters; the csv module's own limit is shorter than some captions
+
+
+SHARD = re.compile(r"(.*-)(\d+)(-of-(\d+)\..*)")
+NAMED = 6  # absent files that a sentence names
 
 
 class TableError(ValueError):
@@ -68,10 +88,52 @@ def read(path: Path, *, needs: Sequence[str] = ()) -> list[Row]:
     return rows
 
 
+def read_bare(
+    path: Path, columns: Sequence[str], *, at_least: int = 0, comments: bool = False, spaced: bool = False
+) -> list[Row]:
+    """All rows of a csv or tsv without a header, its columns named by the caller. Raises `TableError`.
+
+    at_least: cells that a row must have, by default all. comments: lines that begin with ``#`` are none of its rows.
+    spaced: after each comma stands a space, also before a quote.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    lines = io.StringIO(text(path), newline="")
+    kept = (line for line in lines if not (comments and line.startswith("#")))
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    found: list[Row] = []
+    try:
+        for cells in csv.reader(kept, delimiter=delimiter, strict=True, skipinitialspace=spaced):
+            if not cells:
+                continue
+            whole = (at_least or len(columns)) <= len(cells) <= len(columns)
+            fault = "" if whole else f"it has {len(cells)} cells, {len(columns)} are expected: {', '.join(columns)}"
+            values = {name: cell or None for name, cell in zip(columns, cells, strict=False)}
+            found.append(Row(values=values, where=f"{path.name}, row {len(found) + 1}", fault=fault))
+    except csv.Error as error:
+        raise TableError(f"{path.name} cannot be read after row {len(found)}: {error}; fetch it again") from None
+    return found
+
+
 def numbered(path: Path, rows: Iterable[Mapping[str, object]], *, start: int = 1) -> Iterator[Row]:
     """Rows of plain values, each with its place."""
     for number, values in enumerate(rows, start=start):
         yield Row(values={name: _plain(value) for name, value in values.items()}, where=f"{path.name}, row {number}")
+
+
+def lacking(tables: Mapping[Path, Sequence[Row]]) -> tuple[str, ...]:
+    """What is missing of the tables that were read, given with their rows: one sentence each."""
+    said = [f"{path.name} holds no row" for path, rows in tables.items() if not rows]
+    numbers: dict[tuple[str, str, int, int], set[int]] = {}
+    for match in filter(None, (SHARD.fullmatch(path.name) for path in tables)):
+        key = (match[1], match[3], len(match[2]), int(match[4]))
+        numbers.setdefault(key, set()).add(int(match[2]))
+    for (before, after, digits, total), there in numbers.items():
+        if n_absent := total - sum(number < total for number in there):
+            absent = (f"{before}{k:0{digits}}{after}" for k in range(total) if k not in there)
+            more = f" and {n_absent - NAMED} more" if n_absent > NAMED else ""
+            verb = "is" if n_absent == 1 else "are"
+            said.append(f"{', '.join(itertools.islice(absent, NAMED))}{more} {verb} not there")
+    return tuple(said)
 
 
 def as_list(value: object, what: str) -> list:
@@ -93,9 +155,10 @@ def read_json(path: Path) -> object:
         as_dict = dict(found)
         return as_dict if len(as_dict) == len(found) else _Repeated(found)
 
+    content = text(path)
     try:
-        return json.loads(_text(path), object_pairs_hook=keep)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(content, object_pairs_hook=keep)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
         raise TableError(f"{path.name} is not JSON: {error}; fetch it again") from None
 
 
@@ -107,7 +170,7 @@ def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
 def _csv(path: Path) -> tuple[list[str], list[Row]]:
     csv.field_size_limit(LONGEST_CELL)
     delimiter = "\t" if path.suffix == ".tsv" else ","
-    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    lines = csv.reader(io.StringIO(text(path), newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     try:
         columns = next(lines, [])
@@ -128,7 +191,7 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
 def _json(path: Path) -> tuple[list[str], list[Row]]:
     if path.suffix == ".jsonl":
         found: object = []
-        for number, line in enumerate(_text(path).split("\n"), start=1):
+        for number, line in enumerate(text(path).split("\n"), start=1):
             try:
                 found += [json.loads(line)] if line.strip() else []
             except json.JSONDecodeError as error:
@@ -151,7 +214,8 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     return table.column_names, list(numbered(path, table.to_pylist()))
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """The content of a text file in UTF-8. Raises `TableError`."""
     try:
         return path.read_bytes().decode("utf-8-sig")  # with or without the mark that Excel puts first
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@
 2. each medium goes to ``media/<its SHA-256>.<ending>``. The same bytes are one file, whichever rows hold them, and a
    run that was interrupted finds what it has written. A file appears whole or not at all;
 3. the rows themselves, with names in place of bytes, go to ``rows/<table>-<size>-<time of change>.jsonl``, and from
-   there they are read the next time.
+   there they are read the next time. If a medium that they name is gone by then, the table is unpacked again.
 
 A cell may hold the bytes themselves, or ``{bytes, path}``; a struct without bytes names a file beside the table.
 """
@@ -55,14 +55,37 @@ def unpacked(table: Path, *, columns: Sequence[str], needs: Sequence[str], cache
     """
     stat = table.stat()
     manifest = cache / "rows" / f"{table.stem}-{stat.st_size}-{stat.st_mtime_ns}.jsonl"
-    if not manifest.is_file():
+    rows = _written_before(manifest, columns, cache)
+    if rows is None:
         lines = (
             json.dumps(values, ensure_ascii=False, default=str) for values in _write_media(table, columns, needs, cache)
         )
         with whole(manifest) as file:
             file.write("\n".join(lines).encode())
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").split("\n") if line]
+        rows = _rows_of(manifest)
+    else:
+        _check_columns(table, list(rows[0]), needs)
     return [Row(values=_found(row.values, columns, cache), where=row.where) for row in numbered(table, rows)]
+
+
+def _rows_of(manifest: Path) -> list[dict]:
+    return [json.loads(line) for line in manifest.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _written_before(manifest: Path, columns: Sequence[str], cache: Path) -> list[dict] | None:
+    """The rows of step 3, at least one; None if they, or media that they name, are not there (any more)."""
+    try:
+        rows = _rows_of(manifest)
+        named = {entry[1] for row in rows for name in columns if (entry := row.get(name)) and entry[0] == "media"}
+    except (OSError, ValueError, AttributeError, TypeError, LookupError):  # not there, or not as it was written
+        return None
+    there = {entry.name for entry in os.scandir(cache / "media")} if (cache / "media").is_dir() else set()
+    return rows if rows and named <= there else None
+
+
+def _check_columns(table: Path, names: Sequence[str], needs: Sequence[str]) -> None:
+    if missing := [name for name in needs if name not in names]:
+        raise TableError(f"{table.name} has no column {', '.join(missing)}; it has {', '.join(names)}")
 
 
 def _write_media(table: Path, columns: Sequence[str], needs: Sequence[str], cache: Path) -> Iterator[dict]:
@@ -72,9 +95,7 @@ def _write_media(table: Path, columns: Sequence[str], needs: Sequence[str], cach
 
     try:
         with pyarrow.parquet.ParquetFile(table) as file:
-            names = file.schema_arrow.names
-            if missing := [name for name in needs if name not in names]:
-                raise TableError(f"{table.name} has no column {', '.join(missing)}; it has {', '.join(names)}")
+            _check_columns(table, file.schema_arrow.names, needs)
             progress = tqdm(total=file.metadata.num_rows, desc=f"unpacking {table.name}", unit="row", delay=3)
             with progress:
                 for batch in file.iter_batches(batch_size=AT_ONCE):

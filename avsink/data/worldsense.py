@@ -11,11 +11,14 @@ The forms number their questions differently, so the ids of samples differ, too:
 ``worldsense/<index>``. How long a video is, is asked of its file (`avsink.data.selections`), never of the table.
 
 The prompt has the parts of VLMEvalKit's, with sound and without subtitles: video, instruction, question, options,
-``Answer:``. `task` is the task type and `category` the domain of the task: Recognition, Understanding, Reasoning.
+``Answer:``. `task` is the task type, and `category` as well, because Flow's figures 11 and 12 have a panel for each
+task. `truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning), `truth["video_domain"]` the
+table's ``domain`` of the video (Daily Life, ...).
 """
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -33,11 +36,11 @@ NAME = "worldsense"
 ORIGINAL = "worldsense_qa.json"
 TABLES = (ORIGINAL, "test-*.parquet", "WorldSense.tsv", "*.tsv")
 NEEDS = ("index", "video", "candidates", "task_domain", "task_type", "question", "answer")
-KEPT = ("duration", "domain", "sub_category", "audio_class")  # as `truth`, where the table has them
+KEPT = ("duration", "sub_category", "audio_class")  # as `truth`, where the table has them
 
 INSTRUCTION = (
     "These are the frames of a video and its sound. Watch and listen closely, and choose the best answer to the "
-    "question. Reply with its letter only (A, B, C or D)."
+    "question. Reply with its letter only ({letters})."
 )
 SUFFIX = "Answer:"
 
@@ -49,12 +52,14 @@ def load(root: Path | str = "") -> Loaded:
     if not found:
         raise MissingData(f"no WorldSense in {root}: there is no {', '.join(TABLES)}")
     if found[0].name == ORIGINAL:
-        rows, key = list(_questions(found[0])), "id"
+        read, key = {found[0]: list(_questions(found[0]))}, "id"
     else:
-        rows, key = [row for path in found for row in tables.read(path, needs=NEEDS)], "index"
+        read, key = {path: tables.read(path, needs=NEEDS) for path in found}, "index"
+    rows = [row for of_table in read.values() for row in of_table]
     files = Files(root, found[0].parent)
     samples, problems = collect(NAME, rows, key=key, convert=lambda id, values: _sample(id, values, files))
-    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found))
+    lacking = tables.lacking(read)
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
 
 
 def _questions(path: Path) -> Iterator[Row]:
@@ -67,8 +72,8 @@ def _questions(path: Path) -> Iterator[Row]:
         if not isinstance(record, dict):
             yield Row(values={"id": video}, where=where, fault="its record is no object")
             continue
-        named = key_of(record.get("video_id"))
-        fault = f"its record is that of another video, {named}" if named and named != video else ""
+        named = _another(video, record)
+        fault = f"its record is that of another video, {named}" if named else ""
         shared = {name: value for name, value in record.items() if "task" not in name}
         tasks = [(name, task) for name, task in tables.pairs(record) if "task" in name]
         if not tasks:
@@ -77,7 +82,15 @@ def _questions(path: Path) -> Iterator[Row]:
             whole = isinstance(task, dict) and len(tables.pairs(task)) == len(task)
             values = shared | (task if whole else {}) | {"id": f"{video}/{name}", "video": video}
             broken = "" if whole else f"its {name} is no object with one value for each key"
+            if whole and (named := _another(video, task)):
+                broken = f"its {name} is that of another video, {named}"
             yield Row(values=values, where=f"{where}, {name}", fault=fault or broken)
+
+
+def _another(video: str, values: Mapping[str, object]) -> str:
+    """The video that these values name, if it is not this one."""
+    named = (key_of(values.get(name)) for name in ("video_id", "video"))
+    return next((name for name in named if name and name != key_of(video)), "")
 
 
 def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
@@ -85,18 +98,23 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
     truth = {name: values[name] for name in KEPT if values.get(name) is not None}
     if "audio_class" in truth:
         truth["audio_class"] = [str(label) for label in tables.as_list(truth["audio_class"], "its audio_class")]
+    if values.get("domain") is not None:
+        truth["video_domain"] = values["domain"]
+    task = cell(values, "task_type")
+    *letters, last = string.ascii_uppercase[: len(options)]
+    instruction = INSTRUCTION.format(letters=f"{', '.join(letters)} or {last}")
     return Sample(
         id=id,
-        task=cell(values, "task_type"),
-        category=cell(values, "task_domain"),
+        task=task,
+        category=task,
         parts=(
             Media(path=_video(values, files), kind="video"),
-            Text(text=f"{INSTRUCTION}\nQuestion: {cell(values, 'question')}"),
+            Text(text=f"{instruction}\nQuestion: {cell(values, 'question')}"),
         ),
         options=tuple(options),
         suffix=SUFFIX,
         answer=answer_of(values.get("answer"), n_options=len(options)),
-        truth=truth | {"video": key_of(values.get("video"))},
+        truth=truth | {"domain": cell(values, "task_domain"), "video": key_of(values.get("video"))},
     )
 
 

@@ -12,6 +12,7 @@ from published import speakerbench_csv, speakerbench_media, speakerbench_row, sp
 
 from avsink.data import load_samples, tasks_of
 from avsink.data.av_speakerbench import INSTRUCTION, SUFFIX, load
+from avsink.data.loaded import key_of
 from avsink.data.options import options_of
 from avsink.data.tables import TableError
 
@@ -69,6 +70,8 @@ BROKEN = [
     ({"audio_visual_path": "audiovisual/gone.mp4"}, "missing file audiovisual/gone.mp4"),
     ({"audio_visual_path": "../secret.mp4"}, "lies outside the benchmark's folder"),
     ({"audio_visual_path": "x" * 5000}, "missing file"),
+    ({"audio_visual_path": "."}, "missing file ."),
+    ({"audio_visual_path": "/"}, "lies outside the benchmark's folder"),
     ({"question_id": ""}, "it has no question_id"),
 ]
 
@@ -100,9 +103,63 @@ def test_letters_are_taken_off_only_where_all_are_in_place():
 
     assert options("A. yes", "B. no") == options("(A) yes", "(B) no") == options("a) yes", "b) no") == ["yes", "no"]
     assert options("A: yes", "B: no") == options("A.yes", "B.no") == ["yes", "no"]
-    assert options("C. Debussy", "E. Satie") == ["C. Debussy", "E. Satie"]  # initials
+    assert options("（A）yes", "（B）no") == options("A - yes", "B – no") == options("A．yes", "B、no") == ["yes", "no"]
     assert options("U.S. law", "no law") == ["U.S. law", "no law"] and options("1", 2) == ["1", "2"]
     assert options("A. A. Milne", "B. B. King") == ["A. Milne", "B. King"]
+    assert options("A. U.S. law", "B. no law") == ["U.S. law", "no law"]
+    for texts in (["A dog", "a cat"], ["A major", "B flat"], ["I see", "no"], ["A-flat", "B-side"], ["b", "c"]):
+        assert options(*texts) == texts  # a letter without a mark, or a word
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["B. yes", "A. no", "C. both", "D. none"],  # in another order
+        ["B. yes", "C. no", "D. both", "E. none"],  # in order, from another letter
+        ["A. yes", "A. no", "B. both", "C. none"],
+        ["A. yes", "B. no", "C. both", "none"],  # not all
+        ["yes", "B. no", "both", "none"],
+        ["yes", "A, no", "both", "none"],
+        ["(B) yes", "(A) no", "(C) both", "(D) none"],
+        ["b) yes", "a) no", "c) both", "d) none"],
+        ["B - yes", "A - no", "C - both", "D - none"],
+        ["B yes", "A no", "C both", "D none"],
+        ["B", "A", "C", "D"],
+        ["A.M. radio", "C. Debussy", "E. Satie", "none"],  # an initial cannot be told from a letter
+        ["U.S. law", "B. no law", "both", "none"],
+        ["B.C. times", "A.D. times", "C.E. times", "D.C. times"],
+    ],
+)
+def test_letters_out_of_place_are_refused(texts):
+    with pytest.raises(ValueError, match="do not begin with the letters A, B, ... in order"):
+        options_of(texts, column="options", counts={4})
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        *(
+            (7, "7"),
+            (7.0, "7"),
+            ("7", "7"),
+            (" 7.0 ", "7"),
+            ("-7.00", "-7"),
+            (7.5, "7.5"),
+            ("7.5", "7.5"),
+            ("7.", "7."),
+        ),
+        *(("1_0", "1_0"), ("v1.0", "v1.0"), ("1.0.0", "1.0.0"), ("٣.0", "٣.0")),
+        *((None, ""), (True, ""), ([7], ""), ("", ""), (float("inf"), "inf")),
+    ],
+)
+def test_a_whole_number_is_the_same_key_however_it_is_written(value, key):
+    assert key_of(value) == key
+
+
+def test_ids_that_differ_only_in_how_a_number_is_written_are_one(root):
+    loaded = loaded_from(root, [speakerbench_row(0, question_id="7"), speakerbench_row(1, question_id="7.0")])
+    assert [sample.id for sample in loaded.samples] == ["av-speakerbench/7"]
+    assert [problem.reason for problem in loaded.problems] == ["another row with this id stands at test.csv, row 1"]
 
 
 def test_another_table_is_refused_at_once(root):

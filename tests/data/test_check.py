@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet
 import pytest
 from published import (
     odyssey_bench,
@@ -18,7 +20,9 @@ from published import (
     write_table,
 )
 
+from avsink.data import check, load
 from avsink.data.check import main
+from avsink.data.loaded import Loaded
 
 VARIANTS = [
     ("av-speakerbench", speakerbench_csv),
@@ -103,6 +107,43 @@ def test_missing_parts_and_media_that_are_never_shown(tmp_path, capsys):
     assert "missing:\n  av_odyssey_part5.parquet is not there\n  av_odyssey_part6.parquet is not there" in said
 
 
+@pytest.mark.parametrize(("name", "make"), VARIANTS)
+def test_tables_without_a_row_do_not_pass(tmp_path, capsys, name, make):
+    make(tmp_path / "root")
+    tables = load(name, tmp_path / "root").tables
+    for path in tables:
+        if path.suffix == ".parquet":
+            pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).slice(0, 0), path)
+        else:
+            path.write_text("{}" if path.suffix == ".json" else path.read_text().splitlines()[0] + "\n")
+    assert main([name, "--root", str(tmp_path / "root")]) == 1
+    said = capsys.readouterr().out
+    assert ": 0 samples, 0 problems" in said
+    assert all(f"\n  {path.name} holds no row" in said for path in tables)
+
+
+def test_a_piece_of_a_table_does_not_pass_for_the_whole(tmp_path, capsys):
+    worldsense_parquet(tmp_path)
+    (tmp_path / "data/test-00000-of-00001.parquet").rename(tmp_path / "data/test-00000-of-00002.parquet")
+    assert main(["worldsense", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "6 samples, 0 problems" in said and "missing:\n  test-00001-of-00002.parquet is not there" in said
+
+
+def test_nothing_at_all_does_not_pass(monkeypatch, capsys):
+    monkeypatch.setattr(check, "load", lambda name, root: Loaded(name=name, samples=()))
+    assert main(["toyworld"]) == 1
+    assert "missing:\n  there is no sample" in capsys.readouterr().out
+
+
+def test_a_selection_of_which_nothing_is_left_does_not_pass(tmp_path, capsys):
+    worldsense_json(tmp_path)
+    for k in (0, 1):
+        shutil.copy(tmp_path / "videos/dvOk2.mp4", tmp_path / f"videos/dvOk{k}.mp4")  # it lasts too long
+    assert main(["worldsense", "--root", str(tmp_path), "--selection", "knockout"]) == 1
+    assert "missing:\n  there is no sample of this selection" in capsys.readouterr().out
+
+
 def test_a_benchmark_that_is_not_there_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("AVSINK_DATA", raising=False)
     assert main(["worldsense"]) == 1
@@ -124,6 +165,10 @@ def test_zips_that_are_still_packed_are_named(tmp_path, capsys):
     assert main(["av-speakerbench", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "audiovisual_chunk_1.zip is not wholly unpacked; unpack it with `python -m avsink.data.fetch" in said
+    with zipfile.ZipFile(tmp_path / "audiovisual_chunk_2.zip", "w") as archive:
+        archive.writestr("audiovisual/vid9_0_1.mp4", b"another")
+    assert main(["av-speakerbench", "--root", str(tmp_path)]) == 1
+    assert "audiovisual_chunk_1.zip and audiovisual_chunk_2.zip both hold" in capsys.readouterr().out
 
 
 def test_the_toy_world_can_be_checked_too(capsys):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import write_table
 
-from avsink.data.tables import TableError, as_list, find, pairs, read, read_json
+from avsink.data.tables import Row, TableError, as_list, find, lacking, pairs, read, read_json
 
 ROWS = [
     {"id": "1", "text": 'a "quoted", comma', "list": "['A. x', \"B. it's\"]"},
@@ -69,6 +69,7 @@ def test_a_row_with_too_many_or_too_few_cells_is_a_row_with_a_fault(tmp_path):
         ("t.csv", b"a,b\n\xff,2\n", "not UTF-8 at byte 4"),
         ("t.json", b"[{", "t.json is not JSON"),
         ("t.json", b"{}", "no list of rows"),
+        ("t.json", b'[{"n": ' + b"9" * 5000 + b"}]", "t.json is not JSON"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not JSON"),
         ("t.parquet", b"PAR1 but not really", "no parquet file, or is cut off"),
         ("t.xlsx", b"", "no table that can be read; allowed: .csv"),
@@ -104,6 +105,34 @@ def test_any_text_is_a_list_or_a_value_error(text):
         assert isinstance(as_list(text, "it"), list)
     except ValueError:
         pass
+
+
+SOME = [Row(values={"id": "1"}, where="row 1")]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["test.csv"], []),
+        (["test-00000-of-00001.parquet"], []),
+        (["test-00001-of-00002.parquet", "test-00000-of-00002.parquet"], []),
+        (["test-00000-of-00002.parquet"], ["test-00001-of-00002.parquet is not there"]),
+        (["t-1-of-3.csv"], ["t-0-of-3.csv, t-2-of-3.csv are not there"]),
+        (["t-0-of-2.csv", "u-1-of-2.csv"], ["t-1-of-2.csv is not there", "u-0-of-2.csv is not there"]),
+        (["t-2-of-2.csv"], ["t-0-of-2.csv, t-1-of-2.csv are not there"]),
+        (
+            ["t-00-of-10.csv"],
+            [", ".join(f"t-{k:02}-of-10.csv" for k in range(1, 7)) + " and 3 more are not there"],
+        ),
+    ],
+)
+def test_absent_pieces_of_a_table_are_named(tmp_path, names, said):
+    assert lacking({tmp_path / name: SOME for name in names}) == tuple(said)
+
+
+def test_a_table_without_a_row_is_named(tmp_path):
+    tables = {tmp_path / "t.csv": [], tmp_path / "u.csv": SOME}
+    assert lacking(tables) == ("t.csv holds no row",)
 
 
 def test_the_first_pattern_that_a_folder_has_is_taken(tmp_path):

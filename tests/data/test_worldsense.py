@@ -49,9 +49,17 @@ def test_the_original_gives_every_task_of_every_video(tmp_path):
     first = loaded.samples[0]
     clip, text = first.parts
     assert clip.path == tmp_path / "videos/dvOk0.mp4" and (clip.kind, clip.sound) == ("video", True)
-    assert text.text == f"{INSTRUCTION}\nQuestion: How often does the bell ring, 0?" and first.suffix == SUFFIX
-    assert (first.task, first.category, first.answer) == ("Audio Counting", "Recognition", "A")
-    assert first.truth["audio_class"] == ["Speech", "Event"] and "video_caption" not in first.truth
+    instruction = INSTRUCTION.format(letters="A, B, C or D")
+    assert text.text == f"{instruction}\nQuestion: How often does the bell ring, 0?" and first.suffix == SUFFIX
+    assert (first.task, first.category, first.answer) == ("Audio Counting", "Audio Counting", "A")
+    assert first.truth == {
+        "duration": "<1min",
+        "sub_category": "Household",
+        "audio_class": ["Speech", "Event"],
+        "video_domain": "Daily Life",
+        "domain": "Recognition",
+        "video": "dvOk0",
+    }
 
 
 @pytest.mark.parametrize("make", [worldsense_parquet, worldsense_tsv])
@@ -61,16 +69,19 @@ def test_the_forms_with_a_row_a_question(tmp_path, make):
     assert not loaded.problems and [s.id for s in loaded.samples] == [f"worldsense/{k}" for k in range(len(rows))]
     for sample, row in zip(loaded.samples, rows, strict=True):
         assert sample.parts[1].text.endswith(row["question"]) and sample.answer == row["answer"]
-        assert (sample.task, sample.category) == (row["task_type"], row["task_domain"])
+        assert sample.task == sample.category == row["task_type"]
+        assert (sample.truth["domain"], sample.truth["video_domain"]) == (row["task_domain"], row["domain"])
         assert sample.media[0].path == tmp_path / "videos" / f"{row['video']}.mp4"
         assert sample.truth["audio_class"] == ["Speech", "Event"]
 
 
 def test_three_options_or_four(tmp_path):
     worldsense_parquet(tmp_path)
-    counts = [len(sample.options) for sample in load(tmp_path).samples]
-    assert counts == [4, 4, 3, 4, 4, 3]
-    assert load(tmp_path).samples[2].options == ("2", "3", "4") and load(tmp_path).samples[2].letters == ("A", "B", "C")
+    samples = load(tmp_path).samples
+    assert [len(sample.options) for sample in samples] == [4, 4, 3, 4, 4, 3]
+    assert samples[2].options == ("2", "3", "4") and samples[2].letters == ("A", "B", "C")
+    asked = {3: "Reply with its letter only (A, B or C).", 4: "Reply with its letter only (A, B, C or D)."}
+    assert all(asked[len(sample.options)] in sample.parts[1].text for sample in samples)
 
 
 def test_the_original_comes_before_copies_of_it(tmp_path):
@@ -97,6 +108,8 @@ BROKEN = [
     (worldsense_question(task_type=None), "it has no task_type"),
     (worldsense_question(task_domain=""), "it has no task_domain"),
     (worldsense_question(question=["?"]), "its question is no text"),
+    (worldsense_question(video_id="dvOk1"), "its task1 is that of another video, dvOk1"),
+    (worldsense_question(video="dvOk1"), "its task1 is that of another video, dvOk1"),
     (None, "its task1 is no object"),
     ("?", "its task1 is no object"),
 ]
@@ -109,6 +122,13 @@ def test_a_broken_question_is_a_problem_and_its_neighbours_stay(root, task, reas
     )
     (problem,) = loaded.problems
     assert reason in problem.reason and problem.id == "worldsense/dvOk0/task1" and len(loaded.samples) == 2
+
+
+def test_a_question_that_names_its_own_video_is_good(root):
+    loaded = loaded_from(root, [("dvOk0", record(0, video="dvOk0", task0=worldsense_question(video_id="dvOk0")))])
+    assert len(loaded.samples) == 1 and not loaded.problems
+    loaded = loaded_from(root, [("dvOk0", record(0, video="dvOk1", task0=worldsense_question(video_id="dvOk0")))])
+    assert [problem.reason for problem in loaded.problems] == ["its record is that of another video, dvOk1"]
 
 
 def test_records_without_a_question_repeated_or_of_another_video_are_problems(root):
