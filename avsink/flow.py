@@ -16,7 +16,7 @@ function       measures                                              Flow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -26,8 +26,7 @@ from avsink import discard, knockout
 from avsink.data import load_samples
 from avsink.data.sample import Sample
 from avsink.metrics import summarise
-from avsink.results import ResultStore
-from avsink.sweep import Done, run_over_samples
+from avsink.sweep import Done, measure
 from avsink.verdicts import MARGIN
 
 __all__ = [
@@ -59,14 +58,14 @@ def allocation(model, samples: Sequence[Sample], *, data: str, root: str = "") -
     """Rows of `avsink.allocation.allocation`."""
     compute = partial(attention_of_last.allocation, model)
     sources = ["allocation.py", "observe.py"]
-    return _measure("flow1_allocation", model, samples, compute, settings={"data": data}, sources=sources, root=root)
+    return measure("flow1_allocation", model, samples, compute, settings={"data": data}, sources=sources, root=root)
 
 
 def masking(model, samples: Sequence[Sample], *, first_layer: int | None, data: str, root: str = "") -> Done:
     """Rows of `avsink.allocation.masking`, from `first_layer` on."""
     compute = partial(attention_of_last.masking, model, first_layer=first_layer)
     settings, sources = {"data": data, "first_layer": first_layer}, ["allocation.py", "observe.py"]
-    return _measure("flow1_masking", model, samples, compute, settings=settings, sources=sources, root=root)
+    return measure("flow1_masking", model, samples, compute, settings=settings, sources=sources, root=root)
 
 
 def pathways(
@@ -75,14 +74,14 @@ def pathways(
     """Rows of `avsink.knockout.sweep`: figures 3, 4, 9 and 10 for clips unless told otherwise."""
     compute = partial(knockout.sweep, model, k=k, pathways=pathways)
     settings = {"data": data, "window": k, "pathways": list(pathways)}
-    return _measure("flow_pathways", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
+    return measure("flow_pathways", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
 
 
 def discarding(model, samples: Sequence[Sample], *, after: Mapping[str, int], data: str, root: str = "") -> Done:
     """Rows of `avsink.discard.sweep`. after: group of tokens -> the last layer in which it is there."""
     compute = partial(discard.sweep, model, after=after)
     settings, sources = {"data": data, "after": dict(after)}, ["discard.py", "knockout.py"]
-    return _measure("flow4_discarding", model, samples, compute, settings=settings, sources=sources, root=root)
+    return measure("flow4_discarding", model, samples, compute, settings=settings, sources=sources, root=root)
 
 
 def onward(model, samples: Sequence[Sample], *, interleaved: bool, data: str, root: str = "") -> Done:
@@ -90,7 +89,7 @@ def onward(model, samples: Sequence[Sample], *, interleaved: bool, data: str, ro
     out = OUT["interleaved" if interleaved else "clip"]
     compute = partial(knockout.onward, model, pathways=out)
     settings = {"data": data, "pathways": list(out)}
-    return _measure("flow4_onward", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
+    return measure("flow4_onward", model, samples, compute, settings=settings, sources=["knockout.py"], root=root)
 
 
 def layers_to_discard(rows: pd.DataFrame, *, n_layers: int, margin: float = MARGIN) -> dict[str, int]:
@@ -139,17 +138,3 @@ def require(samples: Sequence[Sample], kind: str) -> None:
             f"this page is about {about[kind]}; {len(wrong)} of {len(samples)} samples are not, such as {wrong[0].id} "
             f"({wrong[0].task}); choose another `task` or `selection`"
         )
-
-
-def _measure(
-    finding: str,
-    model,
-    samples: Sequence[Sample],
-    compute: Callable[[Sample], pd.DataFrame],
-    *,
-    settings: Mapping[str, object],
-    sources: Sequence[str],
-    root: str,
-) -> Done:
-    store = ResultStore(finding, model=model, settings=settings, sources=sources, root=root)
-    return run_over_samples(samples, compute, store=store)

@@ -1,6 +1,6 @@
 """One instrument over many samples: finished ones are read, the others computed, the bad ones reported.
 
-    done = run_over_samples(samples, partial(knockout.sweep, model, k=7), store=store, seed=0)
+    done = measure("flow_pathways", model, samples, partial(knockout.sweep, model, k=7), settings={"window": 7}, ...)
     done.rows;  print(done);  done.left_out
 
 1. A sample whose rows are in the store is not computed again.
@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from avsink.data.sample import Sample, SampleError
 from avsink.results import ResultStore
 from avsink.run import Unmeasured
 
-__all__ = ["Done", "run_over_samples"]
+__all__ = ["Done", "measure", "run_over_samples"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,14 @@ class Done:
     left_out: sample, category, reason; one row per sample without rows.
     computed: how many samples were computed now and not read.
     counts: per category: asked, measured, then one column per kind of reason.
+    folder: where they are kept.
     """
 
     rows: pd.DataFrame
     left_out: pd.DataFrame
     counts: pd.DataFrame
     computed: int
+    folder: Path
 
     def __str__(self) -> str:
         asked, measured = int(self.counts["asked"].sum()), int(self.counts["measured"].sum())
@@ -50,6 +53,21 @@ class Done:
             for reason, group in self.left_out.groupby("reason", sort=False)
         ]
         return f"{text}; left out: {'; '.join(reasons)}."
+
+
+def measure(
+    finding: str,
+    model,
+    samples: Sequence[Sample],
+    compute: Callable[[Sample], pd.DataFrame],
+    *,
+    settings: Mapping[str, object],
+    sources: Sequence[str],
+    root: str,
+) -> Done:
+    """`run_over_samples`, kept under the finding's name; settings, sources, root: of the `ResultStore`."""
+    store = ResultStore(finding, model=model, settings=settings, sources=sources, root=root)
+    return run_over_samples(samples, compute, store=store)
 
 
 def run_over_samples(
@@ -79,7 +97,8 @@ def run_over_samples(
     )
     store.describe(samples=samples, **facts, left_out=left_out.to_dict("records"))
     kinds = [(s.category, problems.get(s.id, ("measured",))[0]) for s in samples]
-    return Done(rows=store.read(samples), left_out=left_out, counts=_counts(kinds), computed=computed)
+    rows = store.read(samples)
+    return Done(rows=rows, left_out=left_out, counts=_counts(kinds), computed=computed, folder=store.folder)
 
 
 def _counts(kinds: Sequence[tuple[str, str]]) -> pd.DataFrame:

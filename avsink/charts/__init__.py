@@ -10,6 +10,7 @@ for screen readers, and its data as a CSV link. Columns that a function needs an
 =================  ==================================================================================================
 function           columns (optional ones in parentheses)
 =================  ==================================================================================================
+layer_curves       a column of names, layer, mean, low, high, n, (category)
 knockout_curves    pathway, layer, mean, low, high, n, (category)
 dot_plot           label, group, value, low, high, n; low and high may be missing values, for a reported number
 training_curves    step, measure, value
@@ -31,7 +32,7 @@ What all charts keep to:
 3. A chart is as wide as its column of text and its facets wrap; in a narrow window they stand below each other.
 """
 
-from avsink.charts.curves import knockout_curves, share_curves, training_curves
+from avsink.charts.curves import knockout_curves, layer_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
 from avsink.charts.maps import attention_maps, flow_map
 from avsink.charts.spans import timeline, work_map
@@ -45,6 +46,7 @@ __all__ = [
     "dot_plot",
     "flow_map",
     "knockout_curves",
+    "layer_curves",
     "picture",
     "ratios",
     "share_curves",

@@ -10,7 +10,67 @@ import pandas as pd
 from avsink.charts import look
 from avsink.figure import Figure
 
-__all__ = ["knockout_curves", "share_curves", "training_curves"]
+__all__ = ["knockout_curves", "layer_curves", "share_curves", "training_curves"]
+
+
+def layer_curves(
+    df: pd.DataFrame,
+    *,
+    series: str,
+    title: str,
+    caption: str,
+    description: str,
+    names: Iterable[str] | None = None,
+    legend: str | None = None,
+    axis: str = "layer",
+    unit: str = ".0%",
+    mark: int | None = None,
+) -> Figure:
+    """Means over the depth of the network, one curve a name, one panel a category.
+
+    df: one row per (series, layer[, category]): `mean` over `n` samples, `low` and `high` its 95 % interval.
+    series: the column that tells curves apart. names: which to draw, in the order of the legend; by default all, as
+    they appear. title, unit: of the vertical axis, a d3 format; axis: what `layer` is. mark: a layer to draw a line at.
+    """
+    look.require(df, series, "layer", "mean", "low", "high", "n")
+    names = list(dict.fromkeys(df[series] if names is None else names))
+    rows = look.rounded(df[df[series].isin(names)])
+    channels = look.channels(series, names, title=legend)
+    picked = alt.selection_point(fields=[series], bind="legend")
+    tooltip = [alt.Tooltip(f"{series}:N"), alt.Tooltip("layer:Q", title="layer")]
+    for name, label in (("mean", "mean"), ("low", "95 % from"), ("high", "95 % to")):
+        tooltip.append(alt.Tooltip(f"{name}:Q", title=label, format=".1%" if "%" in unit else ".3~g"))
+    tooltip.append(alt.Tooltip("n:Q", title="samples"))
+
+    x = alt.X("layer:Q", title=axis, axis=look.layer_axis(rows["layer"]))
+    y = alt.Y("mean:Q", title=title, axis=alt.Axis(format=unit, tickCount=5))
+    base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0))
+    veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
+    shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
+    band = base.transform_calculate(tint=channels["tint"]).mark_area(strokeWidth=0)
+    band = band.encode(y="low:Q", y2="high:Q", detail=f"{series}:N", fill=alt.Fill("tint:N", scale=None))
+    band = band.encode(fillOpacity=veiled)
+    line = base.mark_line(strokeWidth=2, fill=None).encode(
+        y=y, stroke=channels["stroke"], strokeDash=channels["strokeDash"], opacity=shown
+    )
+    point = base.mark_point(size=36, strokeWidth=1.5).encode(
+        y=y, stroke=channels["stroke"], fill=channels["fill"], shape=channels["shape"], opacity=shown
+    )
+    target = base.mark_point(size=300, opacity=0).encode(y=y, tooltip=tooltip)  # easier to hit than the point itself
+    parts = [zero, band, line, point.add_params(picked), target]
+    if mark is not None:
+        at = pd.DataFrame({"layer": [mark]})
+        parts.insert(0, alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2).encode(x=x))
+    layers = alt.layer(*parts)
+
+    if "category" not in rows:
+        return look.figure(layers.properties(width="container", height=290), rows, caption, description)
+    order = list(dict.fromkeys(rows["category"]))
+    header = alt.Header(title=None, labelFontWeight="bold")
+    panels = layers.properties(width=250 if len(order) > 2 else 340, height=190).facet(
+        facet=alt.Facet("category:N", sort=order, header=header), columns=min(3, len(order))
+    )
+    return look.figure(panels, rows, caption, description)
 
 
 def knockout_curves(
@@ -21,84 +81,18 @@ def knockout_curves(
     pathways: Iterable[str] | None = None,
     axis: str = "centre layer of the blocked window",
 ) -> Figure:
-    """Δp over the depth of the network, one curve a pathway, one panel a category (Flow figures 3 and 4).
-
-    df: one row per (pathway, layer[, category]); `layer` is the centre of the blocked window, `mean` the mean Δp over
-        `n` samples, `low` and `high` its 95 % interval, all as fractions (-0.25 is a quarter less probable).
-    pathways: which to draw, in the order of the legend; by default all, as they appear. axis: what `layer` is.
-    """
-    look.require(df, "pathway", "layer", "mean", "low", "high", "n")
-    names = list(dict.fromkeys(df["pathway"] if pathways is None else pathways))
-    rows = look.rounded(df[df["pathway"].isin(names)])
-    series = look.channels("pathway", names, title="blocked (click to single out)")
-    picked = alt.selection_point(fields=["pathway"], bind="legend")
-    tooltip = [
-        alt.Tooltip("pathway:N", title="blocked"),
-        alt.Tooltip("layer:Q", title="layer"),
-        alt.Tooltip("mean:Q", title="mean Δp", format="+.1%"),
-        alt.Tooltip("low:Q", title="95 % from", format="+.1%"),
-        alt.Tooltip("high:Q", title="95 % to", format="+.1%"),
-        alt.Tooltip("n:Q", title="samples"),
-    ]
-
-    x = alt.X("layer:Q", title=axis, axis=look.layer_axis(rows["layer"]))
-    y = alt.Y("mean:Q", title="Δp of the answer", axis=alt.Axis(format=".0%", tickCount=5))
-    base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0))
-    veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
-    shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
-    band = base.transform_calculate(tint=series["tint"]).mark_area(strokeWidth=0)
-    band = band.encode(y="low:Q", y2="high:Q", detail="pathway:N", fill=alt.Fill("tint:N", scale=None))
-    band = band.encode(fillOpacity=veiled)
-    line = base.mark_line(strokeWidth=2, fill=None).encode(
-        y=y, stroke=series["stroke"], strokeDash=series["strokeDash"], opacity=shown
+    """Δp over the depth of the network, one curve a pathway (Flow figures 3 and 4): `layer_curves` of `pathway`."""
+    legend = "blocked (click to single out)"
+    words = {"caption": caption, "description": description}
+    return layer_curves(
+        df, series="pathway", names=pathways, title="Δp of the answer", legend=legend, axis=axis, **words
     )
-    point = base.mark_point(size=36, strokeWidth=1.5).encode(
-        y=y, stroke=series["stroke"], fill=series["fill"], shape=series["shape"], opacity=shown
-    )
-    target = base.mark_point(size=300, opacity=0).encode(y=y, tooltip=tooltip)  # easier to hit than the point itself
-    layers = alt.layer(zero, band, line, point.add_params(picked), target)
-
-    if "category" not in rows:
-        return look.figure(layers.properties(width="container", height=300), rows, caption, description)
-    order = list(dict.fromkeys(rows["category"]))
-    header = alt.Header(title=None, labelFontWeight="bold")
-    panels = layers.properties(width=250, height=190).facet(
-        facet=alt.Facet("category:N", sort=order, header=header), columns=min(3, len(order))
-    )
-    return look.figure(panels, rows, caption, description)
 
 
 def share_curves(df: pd.DataFrame, *, caption: str, description: str, mark: int | None = None) -> Figure:
-    """How the last token shares out its attention over the depth of the network (Flow figure 1, left).
-
-    df: `group`, `layer`, `mean`, `low`, `high`, `n`, shares as fractions. mark: a layer to draw a line at.
-    """
-    look.require(df, "group", "layer", "mean", "low", "high", "n")
-    rows = look.rounded(df)
-    names = list(dict.fromkeys(rows["group"]))
-    series = look.channels("group", names, title=None)
-    tooltip = [alt.Tooltip("group:N"), alt.Tooltip("layer:Q")]
-    tooltip += [alt.Tooltip(f"{name}:Q", format=".1%") for name in ("mean", "low", "high")]
-    x = alt.X("layer:Q", title="layer", axis=look.layer_axis(rows["layer"]))
-    y = alt.Y("mean:Q", title="share of the last token's attention", axis=alt.Axis(format=".0%", tickCount=5))
-    base = alt.Chart(rows).encode(x=x)
-    band = base.transform_calculate(tint=series["tint"]).mark_area(strokeWidth=0, fillOpacity=0.18)
-    band = band.encode(y="low:Q", y2="high:Q", detail="group:N", fill=alt.Fill("tint:N", scale=None))
-    line = base.mark_line(strokeWidth=2, fill=None).encode(
-        y=y, stroke=series["stroke"], strokeDash=series["strokeDash"]
-    )
-    point = base.mark_point(size=40, strokeWidth=1.5).encode(
-        y=y,
-        stroke=series["stroke"],
-        fill=series["fill"],
-        shape=series["shape"],
-        tooltip=[*tooltip, alt.Tooltip("n:Q", title="samples")],
-    )
-    parts = [band, line, point]
-    if mark is not None:
-        at = pd.DataFrame({"layer": [mark]})
-        parts.insert(0, alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2).encode(x=x))
-    return look.figure(alt.layer(*parts).properties(width="container", height=280), rows, caption, description)
+    """How the last token shares out its attention (Flow figure 1, left): `layer_curves` of `group`."""
+    words = {"caption": caption, "description": description}
+    return layer_curves(df, series="group", title="share of the last token's attention", mark=mark, **words)
 
 
 def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:

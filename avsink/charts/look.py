@@ -43,6 +43,12 @@ SOURCE = {  # what a curve's tokens are: (ink, point shape)
     "IncorrectCand": ("pink", "triangle-right"),
     "CorrectOpt": ("green", "square"),
     "IncorrectOpt": ("gold", "cross"),
+    "All": ("grey", "cross"),
+    "Object": ("gold", "triangle-down"),
+    "Sink": ("pink", "circle"),
+    "Random": ("teal", "triangle-right"),
+    "Cross-modal": ("green", "square"),
+    "Unimodal": ("purple", "diamond"),
 }
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 TARGET_DASH = {  # where a curve's edges end; the points of a dashed curve are hollow
