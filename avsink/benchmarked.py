@@ -1,8 +1,8 @@
 """What the benchmarks measured, as tables for the book.
 
-`data/benchmarks/` holds what `benchmarks/knockout.py` (at one length, and as `growth` at several), `observe.py` and
-`parity.py` wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a machine that does
-nothing else.
+`data/benchmarks/` holds what `benchmarks/knockout.py` (at one length, and as `growth` at several), `observe.py`,
+`discard.py` and `parity.py` wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a
+machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["groups", "memory", "observers", "parity", "setting", "speed", "speed_in_words"]
+__all__ = ["discarding", "groups", "memory", "observers", "parity", "setting", "speed", "speed_in_words"]
 
 FOLDER = Path(__file__).parent.parent / "data" / "benchmarks"
 
@@ -94,6 +94,21 @@ def observers() -> pd.DataFrame:
         "ratio_of_growth_mib": "× plain ",
     }
     return rows.dropna(subset=["growth_mib"])[list(shown)].rename(columns=shown)
+
+
+def discarding() -> pd.DataFrame:
+    """Prefill saved beside arithmetic saved, by tokens discarded and the depth after which they go."""
+    rows = pd.DataFrame(_read("discard")["rows"])
+    shown = {
+        "config": "config",
+        "tokens": "tokens",
+        "depth": "after depth",
+        "discarded": "discarded",
+        "saving": "prefill saved",
+        "arithmetic_saving": "arithmetic saved",
+        "share": "of it, as time",
+    }
+    return rows[list(shown)].rename(columns=shown)
 
 
 @cache

@@ -9,12 +9,12 @@ from __future__ import annotations
 import pandas as pd
 
 from avsink import allocation, discard
-from avsink.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
+from avsink.rules import comes_first, costs_more, drops, holds_more, lies_above, rises, stays_flat, unharmed
 
 __all__ = [
     *("FLOW_1_MAPS", "FLOW_1_MASKS", "FLOW_2", "FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "FLOW_2_FIGURE_10"),
     *("FLOW_2_FIGURE_8", "FLOW_2_FIGURE_9", "FLOW_3_FIGURE_5", "FLOW_3_FIGURE_6"),
-    *("FLOW_4_CLIP", "FLOW_4_ELSEWHERE", "FLOW_4_INTERLEAVED"),
+    *("FLOW_4_CLIP", "FLOW_4_ELSEWHERE", "FLOW_4_INTERLEAVED", "HUBS_1", "HUBS_2"),
 ]
 
 
@@ -226,4 +226,59 @@ FLOW_4_ELSEWHERE = (
         claim="That generalises to a task on which the layers were not chosen",
         where="§6, table 4",
     ),
+)
+
+
+# Hubs, finding 1: what one modality told the other lies in its sinks.
+VALUES = ("ie_clean", "ie_corrupt")
+
+
+def _beyond(dominance: str, part: float, rows: pd.DataFrame) -> pd.Series:
+    """Of each sample, IE_clean of its sinks (N = 2) less a part of that of all tokens."""
+    if rows.empty:
+        return pd.Series(dtype=float)
+    own = rows[(rows["dominance"] == dominance) & rows["share"].isin((0, 2))]
+    table = own.pivot_table(index="sample", columns="token_set", values="ie_clean").reindex(columns=["Sink", "All"])
+    return table["Sink"] - part * table["All"]
+
+
+HUBS_1 = tuple(
+    rule
+    for dominance in ("audio", "video")
+    for rule in (
+        *(
+            holds_more(
+                ("Sink", 2),
+                ("Random", 2),
+                dominance=dominance,
+                value=value,
+                claim=f"Sinks hold more than as many random tokens ({dominance}-dominant)",
+                where="§3.3, table 1",
+            )
+            for value in VALUES
+        ),
+        lies_above(
+            0.0,
+            value=lambda rows, dominance=dominance: _beyond(dominance, 0.5, rows),
+            what=f"{dominance}-dominant: IE_clean of Sink (N = 2) less half of that of All",
+            claim=f"They hold most of what there is ({dominance}-dominant)",
+            where="§3.3, table 1",
+            unit=".1%",
+        ),
+    )
+)
+
+# Hubs, finding 2: and there, in the sinks that the other modality reads.
+HUBS_2 = tuple(
+    holds_more(
+        ("Cross-modal", share),
+        ("Unimodal", share),
+        dominance=dominance,
+        value=value,
+        claim=f"Cross-modal sinks hold more than unimodal ones, N = {share} ({dominance}-dominant)",
+        where="§4, table 2",
+    )
+    for dominance in ("audio", "video")
+    for share in (2, 3, 4)
+    for value in VALUES
 )

@@ -20,6 +20,10 @@ Other rules compare what two pathways cost, each where it costs most (`costs_mor
 bar (`lies_above`), or a configuration's accuracy with that of the baseline on the same samples (`unharmed`). The last
 is supported if the interval of the difference lies above -m, not supported if it lies below. What cannot fail is no
 support: with few samples, a baseline that guesses, or nothing taken away, `unharmed` is inconclusive.
+
+For causal tracing, `holds_more` compares the effects of restoring two sets of tokens: supported if the interval of the
+first lies wholly above that of the second, not supported if it does not reach above the second's mean, and inconclusive
+where one of them has no tokens or fewer than `FEWEST` samples.
 """
 
 from __future__ import annotations
@@ -32,7 +36,9 @@ import pandas as pd
 from avsink.metrics import changes, lag, percent, summarise
 from avsink.verdicts import MARGIN, Outcome, Rule, any_of, every_of, most_of, outcome
 
-__all__ = ["FEWEST", "comes_first", "costs_more", "drops", "lies_above", "rises", "stays_flat", "unharmed"]
+__all__ = [
+    *("FEWEST", "comes_first", "costs_more", "drops", "holds_more", "lies_above", "rises", "stays_flat", "unharmed"),
+]
 
 Scope = Literal["every", "most", "any"]
 COMPOSE = {"every": every_of, "most": most_of, "any": any_of}  # verdicts on categories -> the verdict on all
@@ -187,6 +193,39 @@ def costs_more(
 
     condition = f"in {scope} category, {first} costs over {margin:.0%} of the answer's probability more than {second}"
     return Rule(claim=claim, where=where, condition=condition, test=test)
+
+
+def holds_more(
+    first: tuple[str, int], second: tuple[str, int], *, dominance: str, value: str, claim: str, where: str
+) -> Rule:
+    """Restoring the first set of tokens brings back more than restoring the second.
+
+    first, second: (token_set, share) of `avsink.tracing.sweep`. value: `ie_clean` or `ie_corrupt`.
+    """
+
+    def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        own = rows[rows["dominance"] == dominance] if len(rows) else rows
+        found = []
+        for name, share in (first, second):
+            cell = own[(own["token_set"] == name) & (own["share"] == share)] if len(own) else own
+            if not len(cell):
+                return "inconclusive", f"no tokens to restore: {_set(name, share)}"
+            found.append(summarise(cell.assign(all=0), by=["all"], value=value).iloc[0])
+        one, two = found
+        texts = [f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" for row in found]
+        n = int(min(row["n"] for row in found))
+        measured = f"{texts[0]} against {texts[1]} points (n = {n})".replace("-", "−")
+        if n < FEWEST:
+            return "inconclusive", f"{measured}; fewer than {FEWEST} samples"
+        return outcome(one["low"] > two["high"], one["high"] <= two["mean"]), measured
+
+    label = {"ie_clean": "IE_clean", "ie_corrupt": "IE_corrupt"}[value]
+    condition = f"{dominance}-dominant, {label}: the interval of {_set(*first)} lies above that of {_set(*second)}"
+    return Rule(claim=claim, where=where, condition=condition, test=test)
+
+
+def _set(name: str, share: int) -> str:
+    return f"{name} (N = {share})" if share else name
 
 
 def _by_category(pathway: str, category, *, compose, telling) -> Callable[[pd.DataFrame], tuple[Outcome, str]]:

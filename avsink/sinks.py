@@ -12,14 +12,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from avsink.observe import ColumnMeans, Norms, Observer
+from avsink.observe import ColumnMeans, Norms, Observer, observe
+from avsink.run import Unmeasured
 
-__all__ = ["Sinks", "SinkObserver", "Split", "global_sinks", "modality_dominance", "split"]
+__all__ = [
+    *("SHARES", "Sinks", "SinkObserver", "Split", "drift", "global_sinks", "modality_dominance", "of_prompt", "split"),
+    "sweep",
+]
+
+SHARES = (2, 3, 4)  # N: one token in so many is a global sink
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,3 +115,80 @@ def split(positions: Tensor, sinks: Sinks, *, modality: str) -> Split:
     unimodal, crossmodal = order[:half].sort().values, order[len(order) - half :].sort().values
     taken = torch.cat([unimodal, crossmodal])
     return Split(unimodal=unimodal, crossmodal=crossmodal, neither=positions[~torch.isin(positions, taken)])
+
+
+def of_prompt(model, inputs) -> Sinks:
+    """The sinks of one prompt, run as it is."""
+    (found,) = observe(model, inputs, [SinkObserver(model.card, inputs.layout)])
+    return found
+
+
+def sweep(model, sample, *, shares: Sequence[int] = SHARES) -> pd.DataFrame:
+    """Every media token that is a sink at some layer, layer by layer; one row a token and layer.
+
+    Columns: sample, task, category, modality, position, run (of its grid, or run of audio tokens), offset (in it),
+    n_modality (tokens of the modality), layer, phi, sink, mds, score (mean MDS over layers), and for each N of `shares`
+    `global_N`: unimodal, cross-modal, neither, or nothing, if it is no global sink.
+
+    Raises `Unmeasured` if no token ever is.
+    """
+    inputs = model.prepare(sample)
+    layout, found = inputs.layout, of_prompt(model, inputs)
+    tables = []
+    for modality, runs in (("video", layout.frames), ("audio", layout.audio_chunks)):
+        among = getattr(layout, modality)
+        ever = among[found.flags[:, among].any(dim=0)].tolist()
+        place = {int(position): (run, offset) for run, own in enumerate(runs) for offset, position in enumerate(own)}
+        halves = {
+            share: split(global_sinks(found, share=share, among=among), found, modality=modality) for share in shares
+        }
+        rows = []
+        for position, layer in product(ever, range(len(found.phi))):
+            numbers = (found.phi[layer, position], found.flags[layer, position], found.mds[layer, position])
+            kinds = [_kind(halves[share], position) for share in shares]
+            facts = (modality, position, *place[position], len(among), layer)
+            rows.append((*facts, *(x.item() for x in numbers), found.score[position].item(), *kinds))
+        names = ["modality", "position", "run", "offset", "n_modality", "layer", "phi", "sink", "mds", "score"]
+        tables.append(pd.DataFrame(rows, columns=[*names, *(f"global_{share}" for share in shares)]))
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        raise Unmeasured(sample.id, "has no sink among its media tokens")
+    for at, name in enumerate(("sample", "task", "category")):
+        table.insert(at, name, getattr(sample, "id" if name == "sample" else name))
+    return table
+
+
+def drift(rows: pd.DataFrame) -> pd.DataFrame:
+    """How sinks move over layers: of each two layers, the tokens that are sinks at both, of those that are at either.
+
+    rows: of `sweep`. Columns: sample, modality, layer, other (a layer), sinks (at `layer`), share (of the modality's
+    tokens), overlap (Jaccard; NaN where neither layer has any).
+    """
+    tables = []
+    for (sample, modality), own in rows.groupby(["sample", "modality"], sort=False):
+        flags = torch.tensor(own.pivot(index="layer", columns="position", values="sink").to_numpy(dtype=float))
+        both = flags @ flags.T  # (layers, layers)
+        count = flags.sum(dim=1)
+        either = count[:, None] + count[None, :] - both
+        n = len(count)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "sample": sample,
+                    "modality": modality,
+                    "layer": torch.arange(n).repeat_interleave(n).tolist(),
+                    "other": torch.arange(n).repeat(n).tolist(),
+                    "sinks": count.repeat_interleave(n).tolist(),
+                    "share": (count / own["n_modality"].iloc[0]).repeat_interleave(n).tolist(),
+                    "overlap": (both / either).flatten().tolist(),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _kind(halves: Split, position: int) -> str:
+    for name, own in (("unimodal", halves.unimodal), ("cross-modal", halves.crossmodal), ("neither", halves.neither)):
+        if position in own:
+            return name
+    return ""

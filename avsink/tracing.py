@@ -26,11 +26,10 @@ from avsink.dominance import DOMINATED, MUTED, dominant
 from avsink.interventions import Restore
 from avsink.knockout import window
 from avsink.run import Run, Unmeasured, clean_run
-from avsink.sinks import SinkObserver, Sinks, global_sinks, split
+from avsink.sinks import SHARES, SinkObserver, Sinks, global_sinks, split
 
-__all__ = ["SHARES", "Traced", "corrupt", "effects", "layerwise", "sweep", "token_sets"]
+__all__ = ["Traced", "corrupt", "effects", "layerwise", "sweep", "token_sets"]
 
-SHARES = (2, 3, 4)  # N: one token in so many is a global sink
 DRAWS = 5  # random sets of each size
 
 

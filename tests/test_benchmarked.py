@@ -24,3 +24,14 @@ def test_groups_memory_and_observers_are_tables():
     assert "1,000 tokens" in benchmarked.memory() and benchmarked.memory().notna().all(axis=None)
     assert benchmarked.observers()["run"].tolist() == ["plain", "observed", "eager"]
     assert "12 layers of width 256" in benchmarked.setting("knockout")
+
+
+def test_discarding_saves_in_time_what_it_saves_in_arithmetic():
+    table = benchmarked.discarding()
+    telling = table.dropna(subset=["of it, as time"])
+    assert set(table["tokens"]) == {2000} and set(telling["config"]) == {
+        "Discard Audio",
+        "Discard Video",
+        "Discard All",
+    }
+    assert (telling["prefill saved"] / telling["arithmetic saved"] >= 0.85).all()

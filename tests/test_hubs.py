@@ -1,0 +1,150 @@
+"""Many samples through the measurements of Hubs: manifests, the tables of sinks and their drift, rules on effects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import avsink
+from avsink import hubs, tracing
+from avsink import sinks as sink_tokens
+from avsink.rules import holds_more
+from avsink.verdicts import judge
+
+
+@pytest.fixture(scope="module")
+def model():
+    loaded = avsink.load("tiny-omni", check=False)
+    loaded.card = replace(loaded.card, sink_dims=(64, 40), sink_tau=1.0)  # any thresholds do for these tests
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [s for s in avsink.load_samples("toyworld", tasks=["sounding object"]) if s.category == "degraded"][:10]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def done(model, samples, results):
+    return hubs.dominance(model, samples, data="toyworld", root=results)
+
+
+def test_a_manifest_holds_dominated_samples_only_and_survives_its_file(done, samples):
+    assert len(done.rows) == 10
+    table = hubs.manifest(done, each=2, seed=0)
+    kinds = dict(zip(done.rows["sample"], done.rows["dominance"], strict=True))
+    assert list(table) == list(hubs.COLUMNS) and len(table) <= 4 and len(table) == table["sample"].nunique()
+    assert all(kinds[id] == kind for id, kind in zip(table["sample"], table["dominance"], strict=True))
+    pd.testing.assert_frame_equal(hubs.read_manifest(table.attrs["path"]), table.astype(str), check_dtype=False)
+    assert [s.id for s in hubs.of_manifest(table, samples)] == table["sample"].tolist()
+    every = hubs.manifest(done, each=None, seed=0)
+    dominated = done.rows[done.rows["dominance"].isin(["audio", "video"])]
+    assert sorted(every["sample"]) == sorted(dominated["sample"])
+    with pytest.raises(ValueError, match="1 samples of the manifest are not among the 0 at hand, such as"):
+        hubs.of_manifest(table.iloc[:1], [])
+
+
+def test_what_is_no_manifest_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read as a manifest"):
+        hubs.read_manifest(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("sample,answer\na,B\n")
+    with pytest.raises(ValueError, match="no manifest of dominated samples: it has no column dominance, predicted_av"):
+        hubs.read_manifest(tmp_path / "other.csv")
+    (tmp_path / "both.csv").write_text(",".join(hubs.COLUMNS) + "\na,both,A,A,A,A\n")
+    with pytest.raises(ValueError, match="dominated by 'both'; audio or video is expected"):
+        hubs.read_manifest(tmp_path / "both.csv")
+
+
+def test_effects_and_layers_of_a_manifest_are_those_of_single_samples(model, samples, done, results):
+    table = hubs.manifest(done, each=1, seed=0)
+    chosen = hubs.of_manifest(table, samples)
+    keep = {"data": "toyworld", "root": results}
+    rows = hubs.tracing(model, chosen, table, **keep).rows
+    alone = tracing.sweep(model, chosen[0], dominance=table["dominance"][0])
+    own = rows[rows["sample"] == chosen[0].id].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, alone, check_dtype=False, atol=1e-6)
+    assert hubs.tracing(model, chosen, table, **keep).computed == 0
+    other = replace(model.card, sink_tau=1.5)  # which tokens are sinks is in no weights, so it must be in the key
+    before, model.card = model.card, other
+    try:
+        assert hubs.tracing(model, chosen, table, **keep).computed == len(chosen)
+    finally:
+        model.card = before
+    curves = hubs.layerwise(model, chosen, table, k=3, share=2, **keep).rows
+    assert set(curves["layer"]) == set(range(8)) and set(curves["sample"]) == set(table["sample"])
+
+
+def test_objects_reach_the_tracing(model, samples, done, results):
+    table = hubs.manifest(done, each=1, seed=0).iloc[:1]
+    chosen = hubs.of_manifest(table, samples)
+    layout = model.prepare(chosen[0]).layout
+    own = {"video": layout.video[:3], "audio": layout.audio[:2]}
+    rows = hubs.tracing(model, chosen, table, objects=lambda sample: own, data="toyworld", root=results).rows
+    dominated = {"audio": "video", "video": "audio"}[table["dominance"][0]]
+    assert rows[rows["token_set"] == "Object"]["tokens"].tolist() == [len(own[dominated])]
+
+
+def test_the_table_of_sinks_says_what_the_observer_saw(model, samples):
+    sample = samples[0]
+    found = sink_tokens.of_prompt(model, inputs := model.prepare(sample))
+    rows = sink_tokens.sweep(model, sample)
+    layout = inputs.layout
+    media = torch.cat([layout.video, layout.audio])
+    ever = sorted(media[found.flags[:, media].any(dim=0)].tolist())
+    assert sorted(rows["position"].unique()) == ever and len(rows) == 8 * len(ever)
+    for row in rows.sample(40, random_state=0).itertuples():
+        assert row.phi == pytest.approx(float(found.phi[row.layer, row.position]))
+        assert row.sink == bool(found.flags[row.layer, row.position])
+        runs = layout.frames if row.modality == "video" else layout.audio_chunks
+        assert int(runs[row.run][row.offset]) == row.position
+    for share in (2, 3, 4):
+        kept = rows[rows[f"global_{share}"] != ""]["position"].unique()
+        assert sorted(kept) == sorted(set(sink_tokens.global_sinks(found, share=share, among=media).tolist()))
+
+
+def test_drift_by_hand():
+    flags = {10: [True, True, False], 11: [False, True, False], 12: [False, True, True]}
+    rows = pd.DataFrame(
+        {"sample": "s", "modality": "video", "n_modality": 6, "position": p, "layer": layer, "sink": flag}
+        for p, own in flags.items()
+        for layer, flag in enumerate(own)
+    )
+    table = sink_tokens.drift(rows).set_index(["layer", "other"])
+    assert table["sinks"].unstack()[0].tolist() == [1, 3, 1]
+    assert table.loc[(1, 0), "share"] == 0.5
+    overlap = {(0, 0): 1.0, (0, 1): 1 / 3, (0, 2): 0.0, (1, 2): 1 / 3, (2, 1): 1 / 3}
+    assert all(table.loc[pair, "overlap"] == pytest.approx(value) for pair, value in overlap.items())
+
+
+def effects(**means) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"sample": f"s{i}", "dominance": "audio", "token_set": name, "share": 2, "ie_clean": mean + 0.05 * rng.normal()}
+        for i in range(40)
+        for name, mean in means.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("means", "outcome"),
+    [
+        ({"Sink": 0.4, "Random": 0.1}, "supported"),
+        ({"Sink": 0.1, "Random": 0.4}, "not supported"),
+        ({"Sink": 0.21, "Random": 0.2}, "inconclusive"),
+        ({"Sink": 0.4}, "inconclusive"),
+    ],
+)
+def test_holds_more_asks_for_intervals_apart(means, outcome):
+    rule = holds_more(("Sink", 2), ("Random", 2), dominance="audio", value="ie_clean", claim="more", where="t")
+    assert judge([rule], effects(**means))[0].verdict == outcome
+    assert judge([rule], effects(**means).assign(dominance="video"))[0].verdict == "inconclusive"
+    few = effects(**means).groupby("token_set").head(9)
+    assert judge([rule], few)[0].verdict == "inconclusive"
+    assert judge([rule], pd.DataFrame())[0].verdict == "inconclusive"
