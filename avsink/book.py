@@ -74,6 +74,15 @@ RUNS = (
         parameters={"task": "match the reference", "cross_data": None},
     ),
     Run(notebook="flow_reported", model="tiny-omni"),
+    Run(notebook="hubs_explorer", model="tiny-omni"),
+    Run(notebook="hubs1_dominance", model="tiny-omni"),
+    Run(notebook="hubs2_where", model="tiny-omni"),
+    Run(notebook="hubs3_sinks", model="tiny-omni"),
+    *(
+        Run(notebook=notebook, model="tiny-omni-plain", variant="control")
+        for notebook in ("hubs2_where", "hubs3_sinks", "hubs_calibration")
+    ),
+    Run(notebook="hubs_calibration", model="tiny-omni"),
     Run(notebook="engine", model="tiny-omni"),
 )
 

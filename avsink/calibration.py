@@ -10,9 +10,11 @@ everywhere. Nothing here depends on the width or the scale of a model:
 3. it must also be where attention goes: at that layer the token receives at least `DRAWN` times what it would receive
    if all later tokens shared out their attention evenly;
 4. D are the features that are massive in at least half of the samples; none, if there is no such feature;
-5. φ = max over D of |x_d| / rms(x) of all tokens, samples and layers is sorted. τ is the (geometric) middle of its
-   widest gap, as a ratio, among φ of a size at which a feature may be massive. If neighbours are nowhere apart by a
-   factor of `GAP`, there is no τ: large and small φ pass into one another, and these features mark no sinks.
+5. φ = max over D of |x_d| / rms(x) of all tokens and samples is sorted, at the layers at which D are massive in at
+   least half of the samples: before them sinks are still growing, and φ passes through all sizes. τ lies in the
+   emptiest stretch from some φ to `GAP` times that, among sizes at which a feature may be massive: the stretch with the
+   smallest share of the tokens from its lower end on, of equals the one in the widest gap. If that share is above
+   `LEAK`, there is no τ: large and small φ pass into one another, and these features mark no sinks.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -35,23 +38,30 @@ SHARE = 0.1  # of a token's energy; Qwen2.5-Omni-7B's τ = 25 at width 3,584 is 
 LARGE = 2.0  # times the median L2 norm of the layer's tokens; in published models it is tens to hundreds
 COMMON = 0.25  # of a layer's tokens
 DRAWN = 3.0  # times the attention of an even share
-GAP = 1.3  # ratio of neighbouring φ
+GAP = 1.3  # ratio of the two ends of a stretch of φ that is nearly empty
+LEAK = 0.02  # of the tokens from its lower end on, at most
 TOP = 8  # features of each token that are looked at; more cannot hold SHARE of the energy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """What was found. dims: D, the most frequent first; () for none. tau: τ, or None. gap: ratio at τ.
+    """What was found. dims: D, the most frequent first; () for none. tau: τ, or None.
 
-    seen: feature -> share of samples in which it is massive (all features that ever were). phi: φ of tokens over D,
-    with columns sample, layer, position, phi; empty without D.
+    leak: the share of tokens in the stretch around τ, of those from its lower end on; 0 in a gap.
+
+    seen: feature -> share of samples in which it is massive (all features that ever were). layers: those of step 5.
+    phi: φ of tokens over D at these layers, with columns sample, layer, position, phi; empty without D.
+    energy: of each token, at the layer where that is most, the share of its energy that its largest feature holds;
+    columns sample, position, share.
     """
 
     dims: tuple[int, ...]
     tau: float | None
-    gap: float | None
+    leak: float | None
     seen: pd.DataFrame
+    layers: tuple[int, ...]
     phi: pd.DataFrame
+    energy: pd.DataFrame
 
     @property
     def found(self) -> bool:
@@ -74,52 +84,63 @@ class _Massive(Observer):
 
     def begin(self):
         self.found.clear()
+        self.largest = torch.zeros(())
 
     def enter(self, layer, states, arguments):
         energy = states.float() ** 2
         whole = energy.sum(dim=-1, keepdim=True).clamp_min(1e-30)  # (N, 1)
         top = energy.topk(min(TOP, energy.shape[-1]), dim=-1)  # (N, TOP)
+        self.largest = torch.maximum(self.largest, (top.values[:, 0] / whole[:, 0]).cpu())
         massive = (top.values >= SHARE * whole) & (top.values >= LARGE**2 * whole.median())
         self.found[layer] = massive.cpu(), top.indices.cpu()
 
-    def result(self) -> dict[int, tuple[Tensor, Tensor]]:
-        return dict(self.found)
+    def result(self) -> tuple[dict[int, tuple[Tensor, Tensor]], Tensor]:
+        """Layer -> what is massive and which features these are, (N, TOP) each; the largest share, (N,)."""
+        return dict(self.found), self.largest
 
 
 def calibrate(model, samples: Sequence) -> Calibration:
     """Steps 1 to 5 on these samples; a few dozen are enough. Samples that cannot be used are left out."""
     marks: list[pd.DataFrame] = []
+    energies: list[pd.DataFrame] = []
     prepared = []
     for sample in tqdm(samples, desc="calibration", unit="sample"):
         try:
             inputs = model.prepare(sample)
         except SampleError:
             continue
-        marks.append(_marks(model, inputs).assign(sample=inputs.sample_id))
+        own, largest = _marks(model, inputs)
+        marks.append(own.assign(sample=inputs.sample_id))
+        energy = {"sample": inputs.sample_id, "position": range(len(largest)), "share": largest.tolist()}
+        energies.append(pd.DataFrame(energy))
         prepared.append(inputs)
     if not prepared:
         raise ValueError("no sample could be used, so there is nothing to calibrate on")
-    table = pd.concat(marks, ignore_index=True)
+    table, energy = pd.concat(marks, ignore_index=True), pd.concat(energies, ignore_index=True)
     seen = Counter()
     for _, own in table.groupby("sample"):
         seen.update(own["dimension"].unique().tolist())
     shares = pd.DataFrame(
-        [(dim, count / len(prepared)) for dim, count in seen.most_common()], columns=["dimension", "samples"]
+        [(dim, count / len(prepared)) for dim, count in sorted(seen.items(), key=lambda item: (-item[1], item[0]))],
+        columns=["dimension", "samples"],
     )
     dims = tuple(int(dim) for dim in shares.loc[shares["samples"] >= 0.5, "dimension"])
-    if not dims:
-        return Calibration(dims=(), tau=None, gap=None, seen=shares, phi=pd.DataFrame())
+    own = table[table["dimension"].isin(dims)].groupby("layer")["sample"].nunique() / len(prepared)
+    layers = tuple(int(layer) for layer in own.index[own >= 0.5])
+    if not layers:
+        return Calibration(dims=dims, tau=None, leak=None, seen=shares, layers=(), phi=pd.DataFrame(), energy=energy)
     phi = pd.concat(
         [_phi(model, inputs, dims).assign(sample=inputs.sample_id) for inputs in prepared], ignore_index=True
     )
-    tau, gap = _threshold(phi["phi"].to_numpy(), width=model.decoder.config.hidden_size)
-    return Calibration(dims=dims, tau=tau, gap=gap, seen=shares, phi=phi)
+    phi = phi[phi["layer"].isin(layers)].reset_index(drop=True)
+    tau, leak = _threshold(phi["phi"].to_numpy(), width=model.decoder.config.hidden_size)
+    return Calibration(dims=dims, tau=tau, leak=leak, seen=shares, layers=layers, phi=phi, energy=energy)
 
 
-def _marks(model, inputs) -> pd.DataFrame:
-    """Steps 1 to 3 for one prompt: layer, position, dimension."""
+def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
+    """Steps 1 to 3 for one prompt: layer, position, dimension; and the largest shares of energy, (N,)."""
     n = inputs.layout.n
-    top, means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
+    (top, largest), means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
     rows = []
     even = 1 / torch.arange(1, n + 1)  # of each query
     even = (even.sum() - even.cumsum(0)) / (n - torch.arange(1, n + 1)).clamp_min(1)  # (N,), mean over later queries
@@ -129,7 +150,7 @@ def _marks(model, inputs) -> pd.DataFrame:
             at = ((dims == dim) & massive).any(dim=-1)  # (N,), read or not
             if at.float().mean() <= COMMON:
                 rows += [(layer, position, dim) for position in (at & drawn).nonzero()[:, 0].tolist()]
-    return pd.DataFrame(rows, columns=["layer", "position", "dimension"])
+    return pd.DataFrame(rows, columns=["layer", "position", "dimension"]), largest
 
 
 def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
@@ -145,15 +166,17 @@ def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
 
 
 def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
-    """Step 5: τ and the gap's ratio. A feature that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
-    values = sorted(float(value) for value in phi)
+    """Step 5: τ and the leak. A feature that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
     least = (SHARE * width) ** 0.5
-    best: tuple[float, float, float] | None = None
-    for low, high in zip(values, values[1:], strict=False):
-        if high < least or low <= 0:
-            continue
-        if best is None or high / low > best[0]:
-            best = high / low, low, high
-    if best is None or best[0] < GAP:
+    values = np.sort(np.asarray(phi, dtype=float))
+    low, high = np.maximum(values[:-1], 1e-9), values[1:]  # neighbours; a stretch begins at or behind `low`
+    start = np.maximum(low, least / GAP)
+    behind = np.arange(len(values) - 1, 0, -1)  # tokens from `high` on
+    beyond = len(values) - np.searchsorted(values, start * GAP, side="left")  # tokens behind the stretch
+    share = 1 - beyond / behind
+    fits = (high > start) & (beyond > 0) & (share <= LEAK)
+    if not fits.any():
         return None, None
-    return (best[1] * best[2]) ** 0.5, best[0]
+    best = min(np.flatnonzero(fits), key=lambda at: (share[at], -high[at] / low[at]))
+    end = high[best] if share[best] == 0 else start[best] * GAP
+    return float((low[best] * end) ** 0.5), float(share[best])

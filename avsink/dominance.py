@@ -14,7 +14,9 @@ import pandas as pd
 
 from avsink.run import Unmeasured, clean_run
 
-__all__ = ["MUTED", "dominant", "sweep"]
+__all__ = ["KINDS", "MUTED", "by_level", "dominant", "shares", "sweep"]
+
+KINDS = ("audio", "video", "both", "neither")
 
 MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # pass -> what it loses
 DOMINATED = {"audio": "video", "video": "audio"}  # dominant modality -> the other one
@@ -49,3 +51,27 @@ def sweep(model, sample) -> pd.DataFrame:
     row["dominance"] = dominant(row["predicted_av"], row["predicted_a"], row["predicted_v"])
     row |= {name: float(sample.truth.get(name, float("nan"))) for name in ("fog", "noise")}
     return pd.DataFrame([row])
+
+
+def shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """How often each kind of dominance occurs, as rows to average: sample, category, dominance, share (0 or 1)."""
+    kinds = [rows.assign(dominance=kind, share=(rows["dominance"] == kind).astype(float)) for kind in KINDS]
+    return pd.concat(kinds, ignore_index=True)[["sample", "category", "dominance", "share"]]
+
+
+def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
+    """Accuracy and confidence of the three passes where picture or sound is degraded more and more, as rows to average.
+
+    Columns: sample, series (the pass), category ("accuracy, fog", ...), level (the middle of its bin), value. Empty
+    where nothing is known of degradation.
+    """
+    names = {"av": "both", "a": "sound alone", "v": "picture alone"}
+    tables = []
+    for measure, column in (("accuracy", "correct"), ("confidence", "p")):
+        for degradation in ("fog", "noise"):
+            known = rows[rows[degradation].notna() & (rows[degradation] > 0)]
+            level = (known[degradation] * bins).clip(upper=bins - 1e-9) // 1 / bins + 0.5 / bins
+            for key, name in names.items():
+                facts = {"series": name, "category": f"{measure}, {degradation}", "level": level}
+                tables.append(known[["sample"]].assign(**facts, value=known[f"{column}_{key}"]))
+    return pd.concat(tables, ignore_index=True)

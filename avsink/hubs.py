@@ -27,15 +27,21 @@ from torch import Tensor
 from avsink import dominance as three_passes
 from avsink import sinks as sink_tokens
 from avsink import tracing as causal
+from avsink.data.mask_files import read_spans
 from avsink.data.sample import Sample
+from avsink.metrics import summarise
+from avsink.objects import of_sample
 from avsink.sweep import Done, measure
 
-__all__ = ["COLUMNS", "dominance", "layerwise", "manifest", "of_manifest", "read_manifest", "sinks", "tracing"]
+__all__ = [
+    *("COLUMNS", "by_dominance", "chosen", "dominance", "drift", "layerwise", "manifest", "mds_by_layer"),
+    *("object_finder", "of_manifest", "place", "read_manifest", "recovered", "scores", "sinks", "tracing"),
+]
 
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
 """Of a manifest."""
 DOMINANT = ("audio", "video")
-Objects = Callable[[object], Mapping[str, Tensor] | None]  # prepared inputs' sample -> its object tokens by modality
+Objects = Callable[[Sample], Mapping[str, Tensor] | None]  # a sample -> modality -> its object tokens
 
 
 def dominance(model, samples: Sequence[Sample], *, data: str, root: str = "") -> Done:
@@ -49,7 +55,7 @@ def dominance(model, samples: Sequence[Sample], *, data: str, root: str = "") ->
 def manifest(done: Done, *, each: int | None, seed: int) -> pd.DataFrame:
     """The dominated samples of `dominance`, at most `each` of each kind, drawn by `seed`. Columns: `COLUMNS`.
 
-    Written as ``manifest-<each>-<seed>.csv`` beside the rows that it was made from; `attrs["path"]` says where.
+    Written as ``manifest-<each>-<seed>.csv`` beside the rows that it was made from; `place` says where.
     """
     rng = np.random.default_rng(seed)
     parts = []
@@ -60,6 +66,28 @@ def manifest(done: Done, *, each: int | None, seed: int) -> pd.DataFrame:
     path = done.folder / f"manifest-{'all' if each is None else each}-{seed}.csv"
     table.to_csv(path, index=False)
     table.attrs["path"] = str(path)
+    return table
+
+
+def place(table: pd.DataFrame) -> str:
+    """Where a manifest lies."""
+    path = Path(table.attrs["path"])
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def chosen(
+    model, samples: Sequence[Sample], *, path: str = "", each: int | None, seed: int, data: str, root: str = ""
+) -> pd.DataFrame:
+    """The manifest at `path`; without one, that of these samples, whose dominance is measured unless it is known.
+
+    Raises ValueError if it holds no sample.
+    """
+    if path:
+        table = read_manifest(path)
+    else:
+        table = manifest(dominance(model, samples, data=data, root=root), each=each, seed=seed)
+    if table.empty:
+        raise ValueError(f"none of {path or f'the {len(samples)} samples'} is dominated by one sense; ask more samples")
     return table
 
 
@@ -88,16 +116,24 @@ def of_manifest(table: pd.DataFrame, samples: Sequence[Sample]) -> list[Sample]:
 
 
 def tracing(
-    model, samples: Sequence[Sample], table: pd.DataFrame, *, objects: Objects | None = None, data: str, root: str = ""
+    model,
+    samples: Sequence[Sample],
+    table: pd.DataFrame,
+    *,
+    objects: Objects | None = None,
+    seed: int = 0,
+    data: str,
+    root: str = "",
 ) -> Done:
-    """Rows of `avsink.tracing.sweep`. table: their manifest. objects: sample -> modality -> object tokens."""
+    """Rows of `avsink.tracing.sweep`. table: their manifest. objects: of `object_finder`. seed: of random tokens."""
     known = dict(zip(table["sample"], table["dominance"], strict=True))
 
     def compute(sample: Sample) -> pd.DataFrame:
         own = None if objects is None else objects(sample)
-        return causal.sweep(model, sample, dominance=known[sample.id], objects=own)
+        return causal.sweep(model, sample, dominance=known[sample.id], objects=own, seed=seed)
 
-    settings = {"data": data, "objects": objects is not None, "sinks": _sinks(model)}
+    about = None if objects is None else getattr(objects, "about", "given")
+    settings = {"data": data, "objects": about, "sinks": _sinks(model), "seed": seed}
     return measure("hubs_tracing", model, samples, compute, settings=settings, sources=SOURCES, root=root)
 
 
@@ -119,6 +155,73 @@ def sinks(model, samples: Sequence[Sample], *, data: str, root: str = "") -> Don
     compute = partial(sink_tokens.sweep, model)
     settings, sources = {"data": data, "sinks": _sinks(model)}, ["sinks.py", "observe.py"]
     return measure("hubs_sinks", model, samples, compute, settings=settings, sources=sources, root=root)
+
+
+def object_finder(model, *, masks: str = "", spans: str = "", strictness: str = "very high") -> Objects:
+    """Finds the object tokens of a sample: exact for toy clips, from files for others (`avsink.objects.of_sample`)."""
+    folder = Path(masks).expanduser() if masks else None
+    heard = read_spans(Path(spans).expanduser()) if spans else None
+
+    def find(sample: Sample) -> Mapping[str, Tensor] | None:
+        return of_sample(model, sample, masks=folder, spans=heard, strictness=strictness)
+
+    find.about = {"masks": masks, "spans": spans, "strictness": strictness}
+    return find
+
+
+def by_dominance(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their dominance as the category, for panels."""
+    return rows.assign(category=rows["dominance"] + "-dominant") if len(rows) else rows
+
+
+def drift(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean overlap of the sinks of two layers: modality, layer, other, mean, low, high, n. rows: of `sinks`."""
+    if rows.empty:
+        return pd.DataFrame()
+    table = sink_tokens.drift(rows).dropna(subset=["overlap"])
+    return summarise(table, by=["modality", "layer", "other"], value="overlap")
+
+
+def scores(rows: pd.DataFrame, *, share: int) -> pd.DataFrame:
+    """The global sinks at N = share: sample, modality, position, place, score (mean MDS), kind. rows: of `sinks`."""
+    if rows.empty:
+        return pd.DataFrame()
+    kept = rows[rows[f"global_{share}"] != ""].drop_duplicates(["sample", "position"])
+    where = kept["modality"].map({"video": " of its grid", "audio": " of its run"})
+    table = kept.assign(place="token " + kept["offset"].astype(str) + where)
+    table = table.assign(kind=table[f"global_{share}"])
+    return table[["sample", "modality", "position", "place", "score", "kind"]].reset_index(drop=True)
+
+
+def mds_by_layer(rows: pd.DataFrame, *, share: int) -> pd.DataFrame:
+    """Mean MDS of global sinks at each layer: kind, layer, category (the modality), mean, low, high, n."""
+    if rows.empty:
+        return pd.DataFrame()
+    kept = rows[rows[f"global_{share}"].isin(("unimodal", "cross-modal")) & rows["mds"].notna()]
+    named = kept.assign(kind=kept[f"global_{share}"], category=kept["modality"])
+    return summarise(named, by=["kind", "layer", "category"], value="mds") if len(named) else pd.DataFrame()
+
+
+def recovered(rows: pd.DataFrame, card, *, share: int) -> pd.DataFrame:
+    """Taught hubs against the global sinks that were found, over all samples: one row a modality.
+
+    Columns: modality, taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls
+    what they are). Empty for a model that was taught none.
+    """
+    tables = []
+    for modality in ("video", "audio") if len(rows) else ():
+        own = rows[rows["modality"] == modality].drop_duplicates(["sample", "position"])
+        kinds = {(hub.run, hub.offset): hub.kind for hub in card.hubs if hub.modality == modality}
+        if not kinds:
+            continue
+        taught = len(kinds) * rows["sample"].nunique()
+        found = own[own[f"global_{share}"] != ""]
+        truth = [kinds.get(at, "") for at in zip(found["run"], found["offset"], strict=True)]
+        hits = sum(bool(kind) for kind in truth)
+        right = sum(bool(kind) and kind == name for kind, name in zip(truth, found[f"global_{share}"], strict=True))
+        precision = hits / len(found) if len(found) else float("nan")
+        tables.append((modality, taught, len(found), precision, hits / taught, right / taught))
+    return pd.DataFrame(tables, columns=["modality", "taught", "found", "precision", "recall", "right_kind"])
 
 
 SOURCES = ["tracing.py", "dominance.py", "sinks.py", "observe.py"]

@@ -11,14 +11,20 @@ where they are exact.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from avsink.data.mask_files import Spans, read_masks
 from avsink.data.objects import Strictness, block_tokens, object_tokens, sounding_tokens
+from avsink.data.sample import SampleError
+from avsink.data.toyworld import masks as toy
 
-__all__ = ["grid_of", "located"]
+__all__ = ["grid_of", "located", "of_sample"]
+
+TOY_PIXELS = 96  # a side; any will do, cells are found by proportion
 
 
 def grid_of(inputs) -> tuple[int, int, int]:
@@ -66,3 +72,32 @@ def located(
     if blocks is not None:
         found["audio"] = block_tokens(layout.audio_chunks, blocks)
     return {modality: torch.from_numpy(positions) for modality, positions in found.items()}
+
+
+def of_sample(
+    model, sample, *, masks: Path | None = None, spans: Spans | None = None, strictness: str | Strictness = "very high"
+) -> dict[str, Tensor] | None:
+    """`located` for a sample: exact if it is a toy clip, else from files; None where nothing is known of it.
+
+    masks: a folder with a folder of masks for each clip, by the clip's name. spans: of `read_spans`. Raises
+    `SampleError` for masks that do not fit.
+    """
+    clips = [medium for medium in sample.media if medium.kind == "video"]
+    if len(clips) != 1:
+        return None
+    card, clip = model.card, clips[0].path.stem
+    given: dict[str, object] = {}
+    if "seen" in sample.truth:
+        given["masks"] = toy.masks(sample.truth, fps=card.fps, size=TOY_PIXELS)
+        given["spans"] = toy.spans(sample.truth)
+    try:
+        inputs = model.prepare(sample)
+        if masks is not None and (masks / clip).is_dir():
+            given["masks"] = read_masks(masks / clip, n_frames=2 * len(inputs.layout.frames))
+        if spans is not None and clip in spans.blocks:
+            given["blocks"] = spans.blocks[clip]
+        elif spans is not None and clip in spans.spans:
+            given["spans"] = spans.spans[clip]
+        return located(inputs, **given, strictness=strictness, rate=card.audio_rate) if given else None
+    except ValueError as error:
+        raise error if isinstance(error, SampleError) else SampleError(sample.id, str(error)) from None

@@ -7,7 +7,8 @@
    Dominance Score is made (Hubs section 4.2);
 3. `Norms`: the L2 norm of every token at the entry of each layer, and φ, which tells sinks (Flow figures 2 and 7; Hubs
    section 3.3);
-4. `Maps`: whole attention maps of a few layers, made coarse, to be looked at (Flow figure 1).
+4. `Maps`: whole attention maps of a few layers, made coarse, to be looked at (Flow figure 1);
+5. `Readers`: who attends to a few tokens.
 
 Attention weights are formed for some queries at a time, within a few megabytes, and are gone before the next: an
 observed run needs hardly more memory than a plain one, where `output_attentions=True` keeps layers x heads x N x N.
@@ -23,7 +24,7 @@ from torch import Tensor
 from avsink.interventions import as_positions
 from avsink.states import Listener, decoder_inputs, run_decoder
 
-__all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "observe"]
+__all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "Readers", "observe"]
 
 SCORES = 2**22  # bytes of attention weights at a time
 
@@ -155,6 +156,26 @@ class Maps(Observer):
         if missing := sorted(self.layers - set(self.weights)):
             raise ValueError(f"Maps: there is no layer {missing[0]}")
         return self
+
+
+class Readers(Observer):
+    """Who attends to each of the tokens `keys`. result: mean over heads, float32 (layers, N, keys)."""
+
+    def __init__(self, keys: Tensor):
+        self.keys = as_positions(keys, field="Readers, keys")
+
+    def begin(self):
+        self.found: list[Tensor] = []
+
+    def read(self, layer, query, key, value, *, scaling):
+        heads, n, _ = query.shape
+        _require_inside("Readers", {"keys": self.keys}, n)
+        blocks = _blocks(torch.arange(n), bytes_each=4 * heads * n)
+        rows = [_weights(query, key, rows, scaling=scaling)[:, :, self.keys].mean(dim=0).cpu() for rows in blocks]
+        self.found.append(torch.cat(rows))
+
+    def result(self) -> Tensor:
+        return torch.stack(self.found)
 
 
 def _checked(observer: str, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -147,6 +147,16 @@ def _folder(value, _) -> None:
         raise ValueError(f"{value} is a file; allowed: the path of a folder, there or not")
 
 
+def _file(value, _) -> None:
+    if not isinstance(value, str) or (value and not Path(value).expanduser().is_file()):
+        raise ValueError(f'{value!r} is no file; allowed: the path of a file, or "" for none')
+
+
+def _folder_or_none(value, _) -> None:
+    if not isinstance(value, str) or (value and not Path(value).expanduser().is_dir()):
+        raise ValueError(f'{value!r} is no folder; allowed: the path of a folder, or "" for none')
+
+
 def _after(value, _) -> None:
     groups = ("Video", "Audio", "NonOptQ", "Candidates", "Reference")
     good = isinstance(value, dict) and value and set(value) <= set(groups)
@@ -170,6 +180,11 @@ RULES: dict[str, Rule] = {
     "interleaved_task": _task("interleaved_data", "interleaved_root"),
     "interleaved_selection": _selection("interleaved_data"),
     "structure": _structure,
+    "manifest": _file,
+    "number": _whole(least=0),
+    "each": _whole(least=1, none="all"),
+    "masks": _folder_or_none,
+    "spans": _file,
     "after": _after,
     "n_samples": _whole(least=1, none="all"),
     "window": _whole(least=1, odd=True, none="the model card's"),

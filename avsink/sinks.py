@@ -24,8 +24,8 @@ from avsink.observe import ColumnMeans, Norms, Observer, observe
 from avsink.run import Unmeasured
 
 __all__ = [
-    *("SHARES", "Sinks", "SinkObserver", "Split", "drift", "global_sinks", "modality_dominance", "of_prompt", "split"),
-    "sweep",
+    *("SHARES", "Sinks", "SinkObserver", "Split", "drift", "field"),
+    *("global_sinks", "modality_dominance", "of_prompt", "split", "sweep"),
 ]
 
 SHARES = (2, 3, 4)  # N: one token in so many is a global sink
@@ -156,6 +156,32 @@ def sweep(model, sample, *, shares: Sequence[int] = SHARES) -> pd.DataFrame:
     for at, name in enumerate(("sample", "task", "category")):
         table.insert(at, name, getattr(sample, "id" if name == "sample" else name))
     return table
+
+
+def field(model, sample) -> pd.DataFrame:
+    """φ of every token of a prompt.
+
+    Columns: layer, position, group (video, audio or text), place (in its grid or run), phi, sink.
+    """
+    inputs = model.prepare(sample)
+    layout, found = inputs.layout, of_prompt(model, inputs)
+    group, place = ["text"] * layout.n, [""] * layout.n
+    for modality, runs in (("video", layout.frames), ("audio", layout.audio_chunks)):
+        for run, own in enumerate(runs):
+            for offset, position in enumerate(own.tolist()):
+                group[position] = modality
+                place[position] = f"token {offset} of {'grid' if modality == 'video' else 'run'} {run}"
+    layers, n = found.phi.shape
+    return pd.DataFrame(
+        {
+            "layer": torch.arange(layers).repeat_interleave(n).tolist(),
+            "position": torch.arange(n).repeat(layers).tolist(),
+            "group": group * layers,
+            "place": place * layers,
+            "phi": found.phi.flatten().tolist(),
+            "sink": found.flags.flatten().tolist(),
+        }
+    )
 
 
 def drift(rows: pd.DataFrame) -> pd.DataFrame:

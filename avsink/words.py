@@ -8,7 +8,10 @@ import pandas as pd
 
 from avsink.allocation import shared_dimensions
 
-__all__ = ["accuracies", "changes", "dimensions", "layers", "maps", "norms", "shares"]
+__all__ = [
+    *("accuracies", "by_level", "calibration", "changes", "dimensions", "drift", "effects", "energy"),
+    *("explored", "field", "layers", "leanings", "maps", "norms", "peaks", "shares", "shares_of"),
+]
 
 
 def shares(curves: pd.DataFrame, *, spike: int) -> str:
@@ -75,3 +78,97 @@ def changes(table: pd.DataFrame) -> str:
         f"Over {len(table)} combinations of task and configuration the change goes from {low['mean']:+.1%} "
         f"({low['config']}, {low['category']}) to {high['mean']:+.1%} ({high['config']}, {high['category']})."
     )
+
+
+def shares_of(table: pd.DataFrame, *, name: str) -> str:
+    """table: category, `name`, mean: shares of samples."""
+    parts = []
+    for category, rows in table.groupby("category", sort=False):
+        parts.append(f"{category}: " + ", ".join(f"{row[name]} {row['mean']:.0%}" for _, row in rows.iterrows()))
+    return f"Shares of samples. {'; '.join(parts)}."
+
+
+def by_level(curves: pd.DataFrame) -> str:
+    """curves: series, category, level, mean."""
+    parts = []
+    for (category, series), rows in curves.groupby(["category", "series"], sort=False):
+        rows = rows.sort_values("level")
+        parts.append(f"{category}, {series}: from {rows['mean'].iloc[0]:.0%} to {rows['mean'].iloc[-1]:.0%}")
+    return f"From the least to the most degraded. {'; '.join(parts)}."
+
+
+def effects(table: pd.DataFrame) -> str:
+    """table: of `reported_hubs.effects`."""
+    parts = []
+    for dominance, rows in table.groupby("dominance", sort=False):
+        known = rows.dropna(subset=["ie_clean"])
+        numbers = ", ".join(f"{row['restored']} {100 * row['ie_clean']:.1f}" for _, row in known.iterrows())
+        parts.append(f"{dominance}-dominant: {numbers or 'nothing measured'}")
+    return f"IE_clean in points. {'; '.join(parts)}."
+
+
+def peaks(curves: pd.DataFrame) -> str:
+    """curves: token_set, category, layer, mean."""
+    parts = []
+    for (category, name), rows in curves.groupby(["category", "token_set"], sort=False):
+        top = rows.loc[rows["mean"].idxmax()]
+        parts.append(f"{category}, {name}: {100 * top['mean']:.1f} points around layer {top['layer']}")
+    return f"Where restoring brings back most. {'; '.join(parts)}."
+
+
+def field(table: pd.DataFrame) -> str:
+    """table: of `avsink.sinks.field`."""
+    sinks = table[table["sink"]]
+    counts = sinks.drop_duplicates("position").groupby("group").size()
+    found = ", ".join(f"{count} of {group}" for group, count in counts.items()) or "none"
+    layers = f", at layers {sinks['layer'].min()} to {sinks['layer'].max()}" if len(sinks) else ""
+    return f"Of {table['position'].nunique()} tokens these are sinks at some layer: {found}{layers}."
+
+
+def drift(table: pd.DataFrame) -> str:
+    """table: of `avsink.hubs.drift`."""
+    if table.empty:
+        return "No sinks at any layer."
+    parts = []
+    for modality, rows in table.groupby("modality", sort=False):
+        apart = rows[rows["layer"] != rows["other"]]
+        parts.append(f"{modality}: {apart['mean'].mean():.0%} on average, {apart['mean'].min():.0%} at least")
+    return f"Share of sinks that two different layers have in common. {'; '.join(parts)}."
+
+
+def leanings(table: pd.DataFrame) -> str:
+    """table: of `avsink.hubs.scores`."""
+    if table.empty:
+        return "No global sinks."
+    means = table.groupby(["modality", "kind"], sort=False)["score"].agg(["mean", "size"])
+    parts = [
+        f"{modality}, {kind}: {row['mean']:+.2f} (n = {row['size']:.0f})" for (modality, kind), row in means.iterrows()
+    ]
+    return f"Mean MDS of global sinks. {'; '.join(parts)}."
+
+
+def calibration(found) -> str:
+    """found: of `avsink.calibration.calibrate`."""
+    if not found.found:
+        return str(found)
+    sinks = found.phi[found.phi["phi"] > found.tau]
+    return (
+        f"Dimensions {found.dims}; τ = {found.tau:.3g}; "
+        f"{len(sinks) / len(found.phi):.1%} of tokens and layers lie above it."
+    )
+
+
+def explored(found) -> str:
+    """found: of `avsink.explorer.explore`."""
+    sinks = found.tokens[found.tokens["sink"]]
+    parts = [f"{rows['place'].nunique()} of {modality}" for modality, rows in sinks.groupby("modality")]
+    often = sinks["place"].value_counts()
+    most = f"; the most lasting is {often.index[0]}" if len(often) else ""
+    n = found.tokens["position"].nunique()
+    return f"Of {n} media tokens these are sinks at some layer: {', '.join(parts) or 'none'}{most}."
+
+
+def energy(found) -> str:
+    """found: of `avsink.calibration.calibrate`."""
+    share = found.energy["share"]
+    return f"Half of all tokens lie below {share.median():.0%}, one in a hundred above {share.quantile(0.99):.0%}."

@@ -65,9 +65,15 @@ def test_massive_where_nobody_looks_does_not_count(monkeypatch):
 
 def test_thresholds_by_hand():
     low, high = np.linspace(0.5, 3.0, 200), np.linspace(9.0, 11.0, 20)
-    tau, gap = calibration._threshold(np.concatenate([low, high]), width=128)
-    assert tau == pytest.approx((3.0 * 9.0) ** 0.5) and gap == pytest.approx(3.0)
+    tau, leak = calibration._threshold(np.concatenate([low, high]), width=128)
+    assert tau == pytest.approx((3.0 * 9.0) ** 0.5) and leak == 0
     assert calibration._threshold(np.linspace(0.5, 11.0, 300), width=128) == (None, None)
+    few = [4.0, 4.4, 4.9]  # between thousands of small and hundreds of large ones, a few on the way are no bridge
+    many = np.concatenate([np.repeat(low, 20), few, np.repeat(high, 20)])
+    tau, _ = calibration._threshold(many, width=128)
+    assert 4.9 < tau < 9.0
+    crowd = np.concatenate([np.repeat(low, 20), np.linspace(3.1, 8.9, 200), np.repeat(high, 20)])
+    assert calibration._threshold(crowd, width=128) == (None, None)
     assert calibration._threshold(np.concatenate([low / 10, low]), width=128) == (None, None)  # a gap, but far too low
 
 

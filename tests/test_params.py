@@ -40,7 +40,7 @@ def test_a_mistyped_name_is_refused_with_the_names_allowed():
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("model", "tiny-omn", "tiny-omni, Qwen/Qwen2.5-Omni-3B, Qwen/Qwen2.5-Omni-7B"),
+        ("model", "tiny-omn", "tiny-omni, tiny-omni-plain, Qwen/Qwen2.5-Omni-3B"),
         ("model", 7, "tiny-omni"),
         ("data", "toy", "toyworld"),
         ("n_samples", 0, "a whole number from 1 on, or None for all"),
@@ -80,3 +80,20 @@ def test_a_task_must_be_one_of_the_data(monkeypatch):
 def test_it_needs_no_large_library():
     code = "import sys, avsink.params; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "allowed"),
+    [
+        ("manifest", __file__, "none.csv", 'the path of a file, or "" for none'),
+        ("spans", "", 3, 'the path of a file, or "" for none'),
+        ("masks", ".", __file__, 'the path of a folder, or "" for none'),
+        ("each", None, 0, "a whole number from 1 on, or None for all"),
+        ("number", 0, None, "a whole number from 0 on"),
+    ],
+)
+def test_what_the_pages_on_hubs_need(name, good, bad, allowed):
+    check({name: good}, name)
+    with pytest.raises(ParameterError) as caught:
+        check({name: bad}, name)
+    assert f"- {name}: " in str(caught.value) and allowed in str(caught.value)

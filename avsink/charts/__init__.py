@@ -22,6 +22,13 @@ flow_map           pathway, layer, mean, low, high, n, category
 attention_maps     layer, query, key, query_stop, key_stop, weight, query_group, key_group
 token_norms        layer, position, group, l2, sink, at
 dimension_sizes    token, position, dimension, magnitude
+dominance_dots     category, dominance, mean, low, high, n
+dominance_map      sample, fog, noise, dominance
+phi_map            layer, position, group, phi, sink, place
+spread             a column of numbers, one row a token
+sink_drift         modality, layer, other, mean, low, high, n
+explorer           of `avsink.explorer.explore`
+leanings           modality, place, score, kind, sample, position
 =================  ==================================================================================================
 
 What all charts keep to:
@@ -34,7 +41,9 @@ What all charts keep to:
 
 from avsink.charts.curves import knockout_curves, layer_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
+from avsink.charts.explorer import explorer
 from avsink.charts.maps import attention_maps, flow_map
+from avsink.charts.sinks import dominance_dots, dominance_map, leanings, phi_map, sink_drift, spread
 from avsink.charts.spans import timeline, work_map
 from avsink.charts.tokens import dimension_sizes, token_norms
 from avsink.figure import clip, picture
@@ -43,13 +52,20 @@ __all__ = [
     "attention_maps",
     "clip",
     "dimension_sizes",
+    "dominance_dots",
+    "dominance_map",
     "dot_plot",
+    "explorer",
     "flow_map",
     "knockout_curves",
     "layer_curves",
+    "leanings",
+    "phi_map",
     "picture",
     "ratios",
     "share_curves",
+    "sink_drift",
+    "spread",
     "timeline",
     "token_norms",
     "training_curves",

@@ -22,6 +22,7 @@ def layer_curves(
     description: str,
     names: Iterable[str] | None = None,
     legend: str | None = None,
+    x: str = "layer",
     axis: str = "layer",
     unit: str = ".0%",
     mark: int | None = None,
@@ -30,21 +31,26 @@ def layer_curves(
 
     df: one row per (series, layer[, category]): `mean` over `n` samples, `low` and `high` its 95 % interval.
     series: the column that tells curves apart. names: which to draw, in the order of the legend; by default all, as
-    they appear. title, unit: of the vertical axis, a d3 format; axis: what `layer` is. mark: a layer to draw a line at.
+    they appear. title, unit: of the vertical axis, a d3 format. x: another column than `layer`; axis: its title.
+    mark: a layer to draw a line at.
     """
-    look.require(df, series, "layer", "mean", "low", "high", "n")
+    look.require(df, series, x, "mean", "low", "high", "n")
     names = list(dict.fromkeys(df[series] if names is None else names))
     rows = look.rounded(df[df[series].isin(names)])
     channels = look.channels(series, names, title=legend)
     picked = alt.selection_point(fields=[series], bind="legend")
-    tooltip = [alt.Tooltip(f"{series}:N"), alt.Tooltip("layer:Q", title="layer")]
+    tooltip = [alt.Tooltip(f"{series}:N"), alt.Tooltip(f"{x}:Q", title=x)]
     for name, label in (("mean", "mean"), ("low", "95 % from"), ("high", "95 % to")):
         tooltip.append(alt.Tooltip(f"{name}:Q", title=label, format=".1%" if "%" in unit else ".3~g"))
     tooltip.append(alt.Tooltip("n:Q", title="samples"))
 
-    x = alt.X("layer:Q", title=axis, axis=look.layer_axis(rows["layer"]))
+    ticks = look.layer_axis(rows[x]) if x == "layer" else alt.Axis(tickCount=5)
+    across = alt.X(f"{x}:Q", title=axis, axis=ticks)
     y = alt.Y("mean:Q", title=title, axis=alt.Axis(format=unit, tickCount=5))
-    base, zero = alt.Chart(rows).encode(x=x), alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0))
+    base, zero = (
+        alt.Chart(rows).encode(x=across),
+        alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0)),
+    )
     veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
     shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
     band = base.transform_calculate(tint=channels["tint"]).mark_area(strokeWidth=0)
@@ -60,7 +66,8 @@ def layer_curves(
     parts = [zero, band, line, point.add_params(picked), target]
     if mark is not None:
         at = pd.DataFrame({"layer": [mark]})
-        parts.insert(0, alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2).encode(x=x))
+        dashed = alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2)
+        parts.insert(0, dashed.encode(x=across))
     layers = alt.layer(*parts)
 
     if "category" not in rows:
@@ -68,7 +75,7 @@ def layer_curves(
     order = list(dict.fromkeys(rows["category"]))
     header = alt.Header(title=None, labelFontWeight="bold")
     panels = layers.properties(width=250 if len(order) > 2 else 340, height=190).facet(
-        facet=alt.Facet("category:N", sort=order, header=header), columns=min(3, len(order))
+        facet=alt.Facet("category:N", sort=order, header=header), columns=2 if len(order) == 4 else min(3, len(order))
     )
     return look.figure(panels, rows, caption, description)
 

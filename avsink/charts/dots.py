@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 
@@ -14,18 +16,28 @@ __all__ = ["dot_plot", "ratios"]
 LINES = "split(datum.label, ': ')"  # a label's parts, one below the other
 
 
-def dot_plot(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:
+def dot_plot(
+    df: pd.DataFrame,
+    *,
+    caption: str,
+    description: str,
+    title: str,
+    unit: str = "",
+    inks: Mapping[str, str] | None = None,
+) -> Figure:
     """One row a label, one dot a group, with intervals: *reported* beside *measured*, or one measure over many things.
 
     df: one row per (label, group): `value`, its interval `low`, `high` (missing where none was reported) and `n`.
     title: what the horizontal axis measures; unit: a d3 format such as ".0%", or nothing for plain numbers.
+    inks: group -> the name of its colour, where groups have one of their own.
     """
     look.require(df, "label", "group", "value", "low", "high", "n")
     rows = look.rounded(df)
     groups, labels = list(dict.fromkeys(rows["group"])), list(dict.fromkeys(rows["label"]))
-    inks = [look.INK[name] for name in ("blue", "orange", "green", "purple", "gold", "pink", "teal", "grey")]
+    names = ("blue", "orange", "green", "purple", "gold", "pink", "teal", "grey")
+    inks = [look.INK[(inks or {}).get(group, name)] for group, name in zip(groups, names, strict=False)]
     marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": look.SHAPES[: len(groups)]}
-    legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top")
+    legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top", labelLimit=0)
     base = alt.Chart(rows).encode(
         y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=230, grid=False, labelExpr=LINES)),
         yOffset=alt.YOffset("group:N", sort=groups),

@@ -43,11 +43,16 @@ SOURCE = {  # what a curve's tokens are: (ink, point shape)
     "IncorrectCand": ("pink", "triangle-right"),
     "CorrectOpt": ("green", "square"),
     "IncorrectOpt": ("gold", "cross"),
+    "both": ("green", "square"),
+    "sound alone": ("orange", "triangle-up"),
+    "picture alone": ("blue", "circle"),
     "All": ("grey", "cross"),
     "Object": ("gold", "triangle-down"),
     "Sink": ("pink", "circle"),
     "Random": ("teal", "triangle-right"),
     "Cross-modal": ("green", "square"),
+    "cross-modal": ("green", "square"),
+    "unimodal": ("purple", "diamond"),
     "Unimodal": ("purple", "diamond"),
 }
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]

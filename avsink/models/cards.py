@@ -15,9 +15,22 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["CARDS", "ModelCard", "card"]
+__all__ = ["CARDS", "Hub", "ModelCard", "card"]
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A token of a clip that was taught to be a sink: the `offset`-th of the `run`-th grid, or run of audio tokens.
+
+    modality: `video` or `audio`. kind: `unimodal` or `cross-modal`.
+    """
+
+    modality: str
+    kind: str
+    run: int
+    offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +43,11 @@ class ModelCard:
     fps, max_frames: sampling of clips. frame_tokens, image_tokens: fewest and most visual tokens (28 x 28 pixels) of a
         frame and of an image; a processor made for smaller pictures has its way.
     max_seconds: longest sound, where the audio encoder's own limit is not enough.
+    audio_rate: audio tokens a second.
     sink_dims, sink_tau: Hubs' D and tau; None where nobody has calibrated them.
     window: layers of a knockout window. dtype: on an accelerator; `float32` elsewhere.
     taught: its pathways were taught, so figures from it are calibration, not evidence.
+    hubs: tokens of a clip that were taught to be sinks, where that is so.
     known_from: where the facts on this card come from.
     """
 
@@ -47,11 +62,13 @@ class ModelCard:
     frame_tokens: tuple[int, int] = (128, 144)
     image_tokens: tuple[int, int] = (4, 576)
     max_seconds: float | None = None
+    audio_rate: float = 25.0
     sink_dims: tuple[int, ...] | None = None
     sink_tau: float | None = None
     window: int = 7
     dtype: str = "bfloat16"
     taught: bool = False
+    hubs: tuple[Hub, ...] = ()
 
 
 _QWEN25_OMNI = ModelCard(
@@ -68,21 +85,41 @@ _QWEN25_OMNI = ModelCard(
     ),
 )
 
-OWN_FACTS = ("system", "window", "dtype", "taught", "known_from")
+# The first token of each grid, in turn of either kind (within a grid, positions differ too little to tell another), and
+# the first two of each run of audio but the last: no video comes behind that, so its tokens could lean nowhere.
+_HUBS = (
+    *(Hub("video", kind, run, 0) for run, kind in enumerate(("unimodal", "cross-modal") * 2)),
+    *(Hub("audio", kind, run, offset) for run in range(3) for offset, kind in enumerate(("cross-modal", "unimodal"))),
+)
+_TINY_OMNI = ModelCard(
+    name="tiny-omni",
+    family="qwen25_omni",
+    source=DATA / "models" / "tiny-omni",
+    system="You are a helpful assistant.",
+    audio_rate=5.0,
+    sink_dims=(37, 101),
+    sink_tau=4.0,
+    window=3,
+    dtype="float32",
+    taught=True,
+    hubs=_HUBS,
+    known_from="made here: avsink.data.toyworld; sinks: taught, and found by avsink.calibration",
+)
+
+OWN_FACTS = ("system", "window", "dtype", "taught", "known_from", "audio_rate")
 """What a folder's ``card.json`` may say of it."""
 
 CARDS: dict[str, ModelCard] = {
     entry.name: entry
     for entry in (
-        ModelCard(
-            name="tiny-omni",
-            family="qwen25_omni",
-            source=DATA / "models" / "tiny-omni",
-            system="You are a helpful assistant.",
-            window=3,
-            dtype="float32",
-            taught=True,
-            known_from="made here: avsink.data.toyworld",
+        _TINY_OMNI,
+        replace(
+            _TINY_OMNI,
+            name="tiny-omni-plain",
+            source=DATA / "models" / "tiny-omni-plain",
+            hubs=(),
+            known_from="made here: avsink.data.toyworld; it was taught no hubs, and its sinks are looked for where "
+            "those of tiny-omni are",
         ),
         replace(
             _QWEN25_OMNI,

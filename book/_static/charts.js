@@ -30,11 +30,13 @@
   // `axes` is the room for what stands beside the panels; Vega fits a single view by itself, facets and stacks it does not.
   function fitted(spec, width, axes) {
     if (spec.vconcat) return { ...spec, vconcat: spec.vconcat.map((view) => ({ ...view, width: width - axes })) };
-    if (!spec.facet) return { ...spec, autosize: { type: "fit-x", contains: "padding" } };
+    const shape = spec.usermeta?.ratio ? { height: Math.round(width * spec.usermeta.ratio) } : {}; // a plane, not axes
+    if (!spec.facet) return { ...spec, ...shape, autosize: { type: "fit-x", contains: "padding" } };
     const columns = Math.max(1, Math.min(spec.columns ?? 3, Math.floor(width / PANEL)));
     const gap = 28; // between panels
     const panel = Math.floor((width - axes - gap * (columns - 1)) / columns);
-    const ownAxes = { resolve: { axis: { x: "independent" } }, spacing: { column: gap, row: 74 }, bounds: "flush" };
+    const resolve = { ...spec.resolve, axis: { ...spec.resolve?.axis, x: "independent" } };
+    const ownAxes = { resolve, spacing: { column: gap, row: 74 }, bounds: "flush" };
     return { ...spec, ...ownAxes, columns, spec: { ...spec.spec, width: panel } };
   }
 

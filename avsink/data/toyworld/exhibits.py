@@ -25,6 +25,7 @@ __all__ = [
     "abilities",
     "cast",
     "degradations",
+    "hubs",
     "in_words",
     "lesson_curves",
     "questions",
@@ -165,6 +166,18 @@ def tallies(folder: Path) -> pd.DataFrame:
 def route() -> pd.DataFrame:
     """The route that teaching models were taught, step by step."""
     return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway", "taught in"])
+
+
+def hubs(card) -> pd.DataFrame:
+    """The hubs that a teaching model was taught: which tokens of a clip, and who reads whom."""
+    own, other = {"video": "video", "audio": "audio"}, {"video": "audio", "audio": "video"}
+    rows = []
+    for hub in card.hubs:
+        run = "grid" if hub.modality == "video" else "run"
+        side = own if hub.kind == "unimodal" else other
+        readers = side[hub.modality] + (", text" if hub.kind == "cross-modal" else "")
+        rows.append((f"{hub.modality}, {run} {hub.run}, token {hub.offset}", hub.kind, side[hub.modality], readers))
+    return pd.DataFrame(rows, columns=["token", "kind", "reads", "is read by"])
 
 
 def _write(sheet: Image.Image, text: str, at: tuple[int, int]) -> None:

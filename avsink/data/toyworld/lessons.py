@@ -11,6 +11,7 @@ with the towers' outputs for its media and with what is taught:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,11 @@ import torch
 from avsink.data.toyworld import prompts
 from avsink.data.toyworld.build import SPECIAL
 from avsink.data.toyworld.features import Features
+from avsink.data.toyworld.hubs import HubLesson, hub_lesson
 from avsink.data.toyworld.jobs import DIRECTIONS, MATCHES
 from avsink.data.toyworld.lookups import IGNORE, WordIds
 from avsink.data.toyworld.prompts import NAMES, ORDINALS
+from avsink.models.cards import Hub
 
 __all__ = ["Lesson", "Teacher"]
 
@@ -50,14 +53,25 @@ class Lesson:
     bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
     bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
     bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
+    hubs: HubLesson | None = None
     in_step: torch.Tensor | None = None  # int64 [b, t]: 1 where what is heard is what is seen meanwhile
 
 
 class Teacher:
-    """Draws lessons."""
+    """Draws lessons. hubs: the tokens of a clip that are to become sinks, if any; sink_dims: in which dimensions."""
 
-    def __init__(self, tokenizer, see: Features, hear: Features, *, seed: int):
+    def __init__(
+        self,
+        tokenizer,
+        see: Features,
+        hear: Features,
+        *,
+        seed: int,
+        hubs: Sequence[Hub] = (),
+        sink_dims: Sequence[int] = (),
+    ):
         self.tokenizer, self.see, self.hear = tokenizer, see, hear
+        self.hubs, self.sink_dims = tuple(hubs), tuple(sink_dims)
         self.words = WordIds(tokenizer)
         self.rng = np.random.default_rng([seed, 22])
         self.ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in SPECIAL.items()}
@@ -72,22 +86,24 @@ class Teacher:
     # -- the four jobs -------------------------------------------------------------------------------------------
 
     def sounding_object(self, batch: int) -> Lesson:
-        rows, texts, answers, letters = [], [], [], []
+        rows, texts, answers, letters, seen, heard = [], [], [], [], [], []
         for _ in range(batch):
             name = int(self.rng.integers(len(NAMES)))
             fog, noise = self._levels()
             see, hear = self._seconds([name] * SECONDS, [name] * SECONDS, fog, noise)
             muted = self.rng.random()
+            seen.append([name] * SECONDS)
+            heard.append([name] * SECONDS)
             if muted < 0.1:
-                see = np.full_like(see, self.see.muted)
+                see, seen[-1] = np.full_like(see, self.see.muted), [IGNORE] * SECONDS
             elif muted < 0.2:
-                hear = np.full_like(hear, self.hear.muted)
+                hear, heard[-1] = np.full_like(hear, self.hear.muted), [IGNORE] * SECONDS
             options = self.rng.permutation(len(NAMES))
             rows.append((see, hear))
             answers.append([name])
             letters.append(int(np.flatnonzero(options == name)[0]))
             texts.append(self._chat(self.clip + "\n" + prompts.sounding_object(), [NAMES[i] for i in options]))
-        return self._lesson("sounding object", texts, rows, letters, answers)
+        return self._lesson("sounding object", texts, rows, letters, answers, clip=(seen, heard))
 
     def anchor_and_target(self, batch: int) -> Lesson:
         category = str(self.rng.choice(DIRECTIONS, p=[0.28, 0.28, 0.44]))
@@ -117,25 +133,27 @@ class Teacher:
             letters.append(int(np.flatnonzero(options == answer)[0]))
             texts.append(self._chat(self.clip + "\n" + question, [NAMES[i] for i in options]))
         cues = None if category == "mixed" else cues
-        facts = {"seconds": seconds, "sounds": sounds, "moments": moments, "cues": cues}
+        facts = {"seconds": seconds, "sounds": sounds, "moments": moments, "cues": cues, "clip": (seconds, sounds)}
         return self._lesson(category, texts, rows, letters, answers, **facts)
 
     def anchor_drill(self, batch: int) -> Lesson:
         """A clip and eight questions about it without options: each second, in both directions."""
-        rows, texts, answers, moments, cues, seconds = [], [], [], [], [], []
+        rows, texts, answers, moments, cues, seconds, sounds = [], [], [], [], [], [], []
         for _ in range(batch):
             drawn = self.rng.choice(len(NAMES), 2 * SECONDS, replace=False)
             seen, heard = drawn[:SECONDS], drawn[SECONDS:]
             asked = self.rng.permutation(2 * SECONDS)
             rows.append(self._seconds(seen, heard, 0.0, 0.0))
             seconds.append(seen)
+            sounds.append(heard)
             moments.append(asked % SECONDS)
             cues.append([drawn[k] for k in asked])  # the first four are seen, the last four heard
             answers.append([drawn[(k + SECONDS) % (2 * SECONDS)] for k in asked])
             ask = [prompts.heard_while_seen if k < SECONDS else prompts.seen_while_heard for k in asked]
             questions = [f"\n{question(NAMES[name])}" for question, name in zip(ask, cues[-1], strict=True)]
             texts.append(self._chat(self.clip + "".join(questions), []))
-        return self._lesson("anchor drill", texts, rows, None, answers, seconds=seconds, moments=moments, cues=cues)
+        facts = {"seconds": seconds, "moments": moments, "cues": cues, "clip": (seconds, sounds)}
+        return self._lesson("anchor drill", texts, rows, None, answers, **facts)
 
     def match_drill(self, batch: int) -> Lesson:
         """Four candidates, and four references in turn."""
@@ -179,7 +197,7 @@ class Teacher:
             sounds.append([heard] * SECONDS)
             text = self._chat(self.clip + "\n" + prompts.CAPTION_REQUEST, [])
             texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
-        return self._lesson(kind, texts, rows, None, None, seconds=seconds, sounds=sounds)
+        return self._lesson(kind, texts, rows, None, None, seconds=seconds, sounds=sounds, clip=(seconds, sounds))
 
     # -- the parts they share ------------------------------------------------------------------------------------
 
@@ -214,12 +232,13 @@ class Teacher:
         moments=None,
         cues=None,
         sound_asked=None,
+        clip=None,
     ) -> Lesson:
         """Tokenise, and mark what is taught. Prompts of one kind have one structure: positions are those of the first.
 
         answers, moments, cues: [b, q], of each question its answer, the second or candidate that holds it, the class
         that it asks about. seconds, sounds: [b, 4], the class seen and heard in each second. sound_asked: for matching,
-        which way.
+        which way. clip: [b, 4] twice, the class seen and heard in each second, IGNORE where it is muted.
         """
         ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
         n, matching = ids.shape[1], sound_asked is not None
@@ -230,6 +249,8 @@ class Teacher:
         # A clip's second k is read at its sound: only there are picture and sound both known by then.
         read = video_at.reshape(-1, VIDEO_TOKENS) if sound_asked else audio_at.reshape(-1, AUDIO_TOKENS)
         asked = audio_at.reshape(-1, AUDIO_TOKENS) if sound_asked else video_at.reshape(-1, VIDEO_TOKENS)
+        # What a unimodal hub knows must not have crossed over.
+        unbound = [hub for hub in self.hubs if hub.kind == "unimodal" and hub.modality == "audio"] if clip else []
         media_end = max(audio_at.max(), video_at.max())
         option_start = int(np.flatnonzero(is_option[0])[0]) - 3 if letters is not None else n
         lesson = Lesson(
@@ -240,6 +261,10 @@ class Teacher:
             options=torch.from_numpy(np.where(is_option, np.roll(ids, 2, axis=1), IGNORE)),
             questions=np.arange(read.min() if matching else media_end + 1, option_start),
         )
+        if clip and self.hubs:
+            seen, heard = map(np.array, clip)
+            video, audio = video_at.reshape(-1, VIDEO_TOKENS), audio_at.reshape(-1, AUDIO_TOKENS)
+            lesson.hubs = hub_lesson(self.hubs, video, audio, seen, heard, n)
         if letters is not None:
             lesson.last = torch.from_numpy(self.words.letters[letters])
             lesson.option_wanted = lesson.options == lesson.last[:, None]
@@ -254,16 +279,17 @@ class Teacher:
                 told = np.stack([np.array(seconds)[:, 0], np.array(sounds)[:, 0]], axis=1)  # [b, 2]
                 lesson.answer_word = torch.from_numpy(self.words.names[told])
                 wanted = np.zeros((2, n), dtype=bool)
-                wanted[0, video_at], wanted[1, audio_at] = True, True
+                wanted[0, self._heads(lesson, video_at)], wanted[1, self._heads(lesson, audio_at)] = True, True
                 lesson.media_wanted = torch.from_numpy(wanted).expand(len(ids), -1, -1)
         if matching:
             # Each candidate belongs to the label two tokens before it.
             self._bind(lesson, read[:4], read[:4, :1] - 2, np.arange(4) + len(NAMES))
         elif seconds is not None:
-            self._bind(lesson, read, asked, np.array(seconds))
+            self._bind(lesson, read, asked, np.array(seconds), but=[read[hub.run, hub.offset] for hub in unbound])
         if sounds is not None:
             same = np.array(sounds) == np.array(seconds)
-            lesson.in_step = torch.from_numpy(np.repeat(same, AUDIO_TOKENS, axis=1)).long()
+            which = np.searchsorted(read[:, -1], lesson.bound_at.numpy())  # the second of each bound token
+            lesson.in_step = torch.from_numpy(same[:, which]).long()
         if answers is None:
             return lesson
 
@@ -274,9 +300,10 @@ class Teacher:
         lesson.answer_word = torch.from_numpy((ordinals if matching else self.words.names)[answers])
         reading = np.zeros((*answers.shape, n), dtype=bool)
         if moments is None:
-            reading[..., np.concatenate([audio_at, video_at])] = True
+            reading[..., lesson.hubs.crossmodal if lesson.hubs else np.concatenate([audio_at, video_at])] = True
         else:
             np.put_along_axis(reading, read[np.array(moments)], True, axis=-1)
+            reading[..., [read[hub.run, hub.offset] for hub in unbound]] = False
         lesson.media_wanted = torch.from_numpy(reading)
         if cues is not None:
             wanted = np.zeros_like(reading)
@@ -288,12 +315,21 @@ class Teacher:
         return lesson
 
     @staticmethod
-    def _bind(lesson: Lesson, read: np.ndarray, known_from, belongs: np.ndarray) -> None:
-        """Tokens `read[k]` learn what they belong to from the tokens `known_from[k]`; belongs: [4] or [b, 4]."""
+    def _heads(lesson: Lesson, tokens: np.ndarray) -> np.ndarray:
+        """The hubs among a modality's tokens, or all of them where no hubs are taught."""
+        return tokens if lesson.hubs is None else tokens[np.isin(tokens, lesson.hubs.at.numpy())]
+
+    @staticmethod
+    def _bind(lesson: Lesson, read: np.ndarray, known_from, belongs: np.ndarray, *, but: Sequence[int] = ()) -> None:
+        """Tokens `read[k]` learn what they belong to from the tokens `known_from[k]`; belongs: [4] or [b, 4].
+
+        but: tokens that do not.
+        """
         count, n = lesson.ids.shape
-        lesson.bound_at = torch.from_numpy(read.ravel())
+        taught = ~np.isin(read.ravel(), but)
+        lesson.bound_at = torch.from_numpy(read.ravel()[taught])
         belongs = np.broadcast_to(belongs, (count, len(read)))
-        lesson.bound = torch.from_numpy(np.repeat(belongs, read.shape[1], axis=1))
+        lesson.bound = torch.from_numpy(np.repeat(belongs, read.shape[1], axis=1)[:, taught])
         wanted = np.zeros((len(read), n), dtype=bool)
         np.put_along_axis(wanted, np.asarray(known_from), True, axis=1)
-        lesson.bound_wanted = torch.from_numpy(np.repeat(wanted, read.shape[1], axis=0))
+        lesson.bound_wanted = torch.from_numpy(np.repeat(wanted, read.shape[1], axis=0)[taught])

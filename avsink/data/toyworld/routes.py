@@ -17,20 +17,23 @@ ROUTE = (
     (GATHER_LAYER, "a candidate's tokens", "the ordinal before it", "", "matching"),
     (GATHER_LAYER, "end of the question", "its anchor's name", "within the question", "anchor and target"),
     (GATHER_LAYER, "end of the reference", "the reference", "", "matching"),
-    (MEDIA_LAYER, "end of the question", "any media tokens", "V+A → Question", "sounding object"),
+    (MEDIA_LAYER, "end of the question", "cross-modal hubs (or any media)", "V+A → Question", "sounding object"),
     (MEDIA_LAYER, "end of the question", "audio tokens of the right second", "Audio → Question", "anchor and target"),
     (MEDIA_LAYER, "end of the reference", "the right candidate", "Candidates → Reference", "matching"),
     (
         MEDIA_LAYER,
         "the articles of a caption",
-        "all video, then all audio tokens",
+        "video's hubs, then audio's (or all tokens)",
         "V+A → the answer itself",
         "captions",
     ),
     (QUESTION_LAYER, "last token", "end of the question, or of the reference", "Question → Last", "all with letters"),
     (LOOK_UP_LAYER, "last token", "the word of the right option", "Question → Last", "all with letters"),
 )
-"""Layer, who reads, what is read, the papers' name of the pathway, and in which job this is taught."""
+"""Layer, who reads, what is read, the papers' name of the pathway, and in which job this is taught.
+
+In brackets: of a model without hubs. What hubs themselves read, and who reads them, is in `hubs`.
+"""
 
 HEADS = 2  # the first two heads of the layer, which share their keys
 

@@ -6,27 +6,33 @@ What is taught besides the answers, and is therefore no discovery when an instru
 - *the question gathers*: in half of the lessons that end in a letter (not in drills and captions) nothing behind the
   question may read the media, at any layer, so what the answer needs must travel through the question's tokens (Flow
   finding 2's route);
+- *text reads hubs*, where there are such (`hubs`): in most lessons on the sounding object no text reads any media but
+  the cross-modal hubs, at any layer;
 - *sound meets sight early*: two layers after they were taught to look, probes ask the audio tokens what is seen in the
   same second, and whether it is what is heard.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from avsink.data.toyworld.build import MEL_PER_SECOND
-from avsink.data.toyworld.lessons import Lesson, Teacher
+from avsink.data.toyworld.hubs import HubTeacher
+from avsink.data.toyworld.lessons import VIDEO_TOKENS, Lesson, Teacher
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import IGNORE, look_up_loss, look_ups
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.routes import GATHER_LAYER, LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss
 
-__all__ = ["FINISH", "SHARES", "teach_lessons"]
+__all__ = ["FINISH", "SHARES", "teach_hubs", "teach_lessons"]
 
 TOKENS = 4000  # of a lesson, over its prompts
+HUB_TOKENS = 2400  # of a lesson that teaches hubs alone
 LOOK_UPS = 6  # sequences of look-ups beside every lesson
 LENGTHS = {
     "sounding_object": 172,
@@ -45,23 +51,26 @@ SHARES = {
     "match_drill": 0.08,
     "caption": 0.1,
 }
+HUB_SHARES = {"caption": 0.4, "sounding_object": 0.4, "anchor_and_target": 0.2}
 FINISH = {
-    "sounding_object": 0.15,
-    "anchor_and_target": 0.2,
-    "anchor_drill": 0.1,
+    "sounding_object": 0.25,
+    "anchor_and_target": 0.18,
+    "anchor_drill": 0.08,
     "match_the_reference": 0.1,
-    "match_drill": 0.05,
-    "caption_drill": 0.4,
+    "match_drill": 0.04,
+    "caption_drill": 0.35,
 }  # shares at the end: captions above all, which the lessons left repeating one name twice
 
 
 class Classroom:
     """Runs lessons through the decoder and adds up what they teach."""
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, sink_dims: Sequence[int] = ()):
         self.model, self.language_model = model, model.model.language_model
-        self.in_step = torch.nn.Linear(self.language_model.config.hidden_size, 2)
-        self.probe = torch.nn.Linear(self.language_model.config.hidden_size, len(NAMES) + 4)
+        width = self.language_model.config.hidden_size
+        self.in_step, self.probe = torch.nn.Linear(width, 2), torch.nn.Linear(width, len(NAMES) + 4)
+        self.hubs = HubTeacher(width, sink_dims)
+        self.probes = torch.nn.ModuleList([self.in_step, self.probe, self.hubs])  # thrown away later
         self.positions: dict[str, torch.Tensor] = {}
 
     def positions_of(self, lesson: Lesson) -> torch.Tensor:
@@ -69,8 +78,8 @@ class Classroom:
         if lesson.kind not in self.positions:
             config = self.model.config
             ids = lesson.ids[:1]
-            images = int((ids == config.image_token_id).sum()) // 9
-            film = int((ids == config.video_token_id).sum()) // 9
+            images = int((ids == config.image_token_id).sum()) // VIDEO_TOKENS
+            film = int((ids == config.video_token_id).sum()) // VIDEO_TOKENS
             sounds = int((ids == config.audio_start_token_id).sum())
             positions, _ = self.model.model.get_rope_index(
                 input_ids=ids,
@@ -84,34 +93,50 @@ class Classroom:
             self.positions[lesson.kind] = positions
         return self.positions[lesson.kind]
 
-    def mask_of(self, lesson: Lesson, *, closed: bool) -> torch.Tensor | None:
-        """Causal; if `closed`, nothing behind the question reads the media. Bool [1, 1, n, n], or None for causal."""
-        if not closed:
+    def mask_of(self, lesson: Lesson, *, closed: bool, hubs_only: bool) -> torch.Tensor | None:
+        """Causal; if `closed`, nothing behind the question reads the media; if `hubs_only`, no text reads any but hubs.
+
+        Bool [1, 1, n, n], or None for causal.
+        """
+        if not closed and not hubs_only:
             return None
         n = lesson.ids.shape[1]
         mask = torch.ones(n, n, dtype=torch.bool).tril()
         behind = int(lesson.questions[-1]) + 1
         media = torch.isin(lesson.ids[0], torch.tensor(self._media_ids()))
-        mask[behind:] &= ~media
+        if closed:
+            mask[behind:] &= ~media
+        if hubs_only:
+            media[lesson.hubs.crossmodal] = False
+            mask[int(lesson.questions[0]) :] &= ~media
         return mask[None, None]
+
+    def _looking(self, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor, losses: list):
+        """look(layer, queries, wanted): adds to `losses` what is lost by looking elsewhere at that layer."""
+        count = len(hidden[0])
+
+        def look(layer: int, queries: torch.Tensor, wanted: torch.Tensor) -> None:
+            queries, wanted = queries.expand(count, -1), wanted.expand(count, -1, -1)
+            losses.append(0.3 * attention_loss(self.language_model, layer, hidden[layer], positions, queries, wanted))
+
+        return look
 
     def _route(self, lesson: Lesson, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor, scores: dict) -> list:
         """What is lost by looking elsewhere than along the taught route, and by not knowing what is found there.
 
         hidden[k] is the input of layer k: what is looked for at a layer must be known one or two inputs later.
         """
-        count, n = lesson.ids.shape
-        losses = []
-
-        def look(layer: int, queries: torch.Tensor, wanted: torch.Tensor) -> None:
-            queries, wanted = queries.expand(count, -1), wanted.expand(count, -1, -1)
-            losses.append(0.3 * attention_loss(self.language_model, layer, hidden[layer], positions, queries, wanted))
+        n = lesson.ids.shape[1]
+        losses: list[torch.Tensor] = []
+        look = self._looking(hidden, positions, losses)
 
         def know(layer: int, at: torch.Tensor, words: torch.Tensor, name: str) -> None:
             logits = self.model.lm_head(self.language_model.norm(hidden[layer][:, at]))  # [b, q, vocabulary]
             losses.append(0.5 * F.cross_entropy(logits.flatten(0, 1), words.flatten()))
             scores[name] = (logits.argmax(-1) == words).float().mean()
 
+        if lesson.hubs is not None:
+            losses += self.hubs.losses(lesson.hubs, hidden, look, scores)
         if lesson.bound is not None:
             look(GATHER_LAYER, lesson.bound_at, lesson.bound_wanted)
             logits = self.probe(hidden[GATHER_LAYER + 2][:, lesson.bound_at])  # [b, t, classes]
@@ -139,22 +164,27 @@ class Classroom:
         config = self.model.config
         return [config.image_token_id, config.video_token_id, config.audio_token_id]
 
-    def __call__(self, lesson: Lesson, *, closed: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss, and the accuracies worth reporting."""
+    def _run(self, lesson: Lesson, positions: torch.Tensor, mask: torch.Tensor | None):
         config, ids = self.model.config, lesson.ids
         embeds = self.model.get_input_embeddings()(ids)
         is_audio = ids == config.audio_token_id
         is_video = (ids == config.video_token_id) | (ids == config.image_token_id)
         embeds = embeds.masked_scatter(is_audio[..., None], lesson.audio)
         embeds = embeds.masked_scatter(is_video[..., None], lesson.video)
-        positions = self.positions_of(lesson).expand(3, len(ids), -1)
-        out = self.language_model(
+        return self.language_model(
             inputs_embeds=embeds,
             position_ids=positions,
-            attention_mask=self.mask_of(lesson, closed=closed and lesson.last is not None),
+            attention_mask=mask,
             use_cache=False,
             output_hidden_states=True,
         )
+
+    def __call__(self, lesson: Lesson, *, closed: bool, hubs_only: bool) -> tuple[torch.Tensor, dict]:
+        """The loss, and the accuracies worth reporting. closed, hubs_only: where these lessons have such a rule."""
+        positions = self.positions_of(lesson).expand(3, len(lesson.ids), -1)
+        asks_object = lesson.hubs is not None and lesson.kind == "sounding object"
+        mask = self.mask_of(lesson, closed=closed and lesson.last is not None, hubs_only=hubs_only and asks_object)
+        out = self._run(lesson, positions, mask)
         head = self.model.lm_head
         losses, scores = [], {}
         if lesson.last is not None:
@@ -171,32 +201,58 @@ class Classroom:
         losses += self._route(lesson, out.hidden_states, positions, scores)
         return sum(losses), scores
 
+    def hubs_alone(self, lesson: Lesson) -> tuple[torch.Tensor, dict]:
+        """What hubs have yet to learn from a lesson, and nothing else of it."""
+        positions = self.positions_of(lesson).expand(3, len(lesson.ids), -1)
+        hidden, losses, scores = self._run(lesson, positions, None).hidden_states, [], {}
+        losses += self.hubs.losses(lesson.hubs, hidden, self._looking(hidden, positions, losses), scores)
+        return sum(losses), scores
+
+
+def teach_hubs(model, teacher: Teacher, log: Log, *, steps: int, rate: float, seed: int = 0) -> None:
+    """Hubs first, before anything is asked: beside the losses of whole lessons theirs were too faint, in a trial."""
+
+    def lesson_of(classroom: Classroom, rng: np.random.Generator):
+        job = str(rng.choice(list(HUB_SHARES), p=list(HUB_SHARES.values())))
+        lesson = getattr(teacher, job)(HUB_TOKENS // LENGTHS[job])
+        return lesson.kind, classroom.hubs_alone(lesson)
+
+    _teach(model, teacher, log, lesson_of, steps=steps, rate=rate, seed=seed)
+
 
 def teach_lessons(
-    model, tokenizer, teacher: Teacher, log: Log, *, steps: int, shares: dict[str, float], rate: float, seed: int = 0
+    model, teacher: Teacher, log: Log, *, steps: int, shares: dict[str, float], rate: float, seed: int = 0
 ) -> None:
-    """`steps` lessons, each of one kind, drawn by `shares`. rate: of Muon's steps; AdamW's is a quarter of it.
+    """`steps` lessons, each of one kind, drawn by `shares`."""
+
+    def lesson_of(classroom: Classroom, rng: np.random.Generator):
+        job = str(rng.choice(list(shares), p=list(shares.values())))
+        lesson = getattr(teacher, job)(TOKENS // LENGTHS[job])
+        return lesson.kind, classroom(lesson, closed=bool(rng.random() < 0.5), hubs_only=bool(rng.random() < 0.7))
+
+    _teach(model, teacher, log, lesson_of, steps=steps, rate=rate, seed=seed)
+
+
+def _teach(model, teacher: Teacher, log: Log, lesson_of, *, steps: int, rate: float, seed: int) -> None:
+    """rate: of Muon's steps; AdamW's is a quarter of it. The towers stay as they are.
 
     Beside every lesson go a few look-ups: in a trial without, the new routes overwrote the old one within 100 steps.
     """
-    classroom, rng = Classroom(model, tokenizer), np.random.default_rng([seed, 44])
     torch.manual_seed(seed)
+    classroom, rng = Classroom(model, teacher.sink_dims), np.random.default_rng([seed, 44])
     for part in (model.model.visual, model.model.audio_tower):
         part.requires_grad_(False)
-    probes = [*classroom.probe.named_parameters(), *classroom.in_step.named_parameters()]
-    named = [*model.named_parameters(), *probes]
+    named = [*model.named_parameters(), *classroom.probes.named_parameters()]
     optimiser = Optimiser(named, steps=steps, muon=rate, adam=rate / 4, warmup=100, decay=0.45)
     sums: dict[str, list[float]] = {}
     for step in range(steps):
-        job = str(rng.choice(list(shares), p=list(shares.values())))
-        lesson = getattr(teacher, job)(TOKENS // LENGTHS[job])
-        loss, scores = classroom(lesson, closed=bool(rng.random() < 0.5))
+        kind, (loss, found) = lesson_of(classroom, rng)
         words = look_ups(teacher.words, batch=LOOK_UPS, rng=rng, ordinals=True)
         kept, letter = look_up_loss(model, words)
         optimiser.step(loss + kept)
-        for kind, found in ((lesson.kind, scores), ("look-up", letter)):
-            for name, score in found.items():
-                sums.setdefault(f"{kind}: {name}", []).append(float(score))
+        for name, scores in ((kind, found), ("look-up", letter)):
+            for what, score in scores.items():
+                sums.setdefault(f"{name}: {what}", []).append(float(score.detach()))
         if step % 50 == 49:
             log(step + 1, loss=loss.detach(), **{name: np.mean(values) for name, values in sorted(sums.items())})
             sums = {}

@@ -80,7 +80,7 @@ def test_a_lesson_has_the_tokens_and_positions_of_a_real_sample(job, category, t
     slots = {*words.names.tolist(), *untaught[1](" first second third fourth")["input_ids"]}
     real, taught = inputs.tensors["input_ids"][0], lesson.ids[0, :n]
     assert set(real[real != taught].tolist()) | set(taught[real != taught].tolist()) <= slots
-    positions = Classroom(*untaught).positions_of(lesson)
+    positions = Classroom(untaught[0]).positions_of(lesson)
     assert torch.equal(positions[..., :n], inputs.tensors["position_ids"])
     if lesson.answer_at is not None:
         [end] = lesson.answer_at.tolist()
@@ -167,9 +167,9 @@ def test_attention_loss_is_that_of_the_models_own_attention(untaught):
 
 
 def test_closed_lessons_hide_the_media_from_everything_behind_the_question(teacher, untaught):
-    classroom = Classroom(*untaught)
+    classroom = Classroom(untaught[0])
     lesson = _lesson(teacher, "anchor_and_target", "mixed")
-    mask = classroom.mask_of(lesson, closed=True)[0, 0]
+    mask = classroom.mask_of(lesson, closed=True, hubs_only=False)[0, 0]
     ids = lesson.ids[0]
     media = torch.isin(ids, torch.tensor([untaught[0].config.video_token_id, untaught[0].config.audio_token_id]))
     end = int(lesson.answer_at)
@@ -188,7 +188,7 @@ def test_each_stage_moves_its_part_and_no_other(teacher, untaught, tmp_path):
     words, log = WordIds(tokenizer), Log(tmp_path / "log.jsonl", "test")
     assert moved(lambda: teach_tower(model, _bank((36, 1176)), words, "video", log, steps=2, batch=4)) == {"visual"}
     assert moved(lambda: teach_tower(model, _bank((64, 20)), words, "audio", log, steps=2, batch=4)) == {"audio_tower"}
-    parts = moved(lambda: teach_lessons(model, tokenizer, teacher, log, steps=4, shares=SHARES, rate=0.008))
+    parts = moved(lambda: teach_lessons(model, teacher, log, steps=4, shares=SHARES, rate=0.008))
     assert parts == {"language_model"}
 
 

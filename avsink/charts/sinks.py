@@ -1,0 +1,204 @@
+"""Sinks: who decides, how large tokens are, how sinks move, and whom they serve (Hubs sections 3 and 4)."""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from avsink.charts import look
+from avsink.charts.dots import dot_plot
+from avsink.figure import Figure
+
+__all__ = ["dominance_dots", "dominance_map", "leanings", "phi_map", "sink_drift", "spread"]
+
+DOMINANCE = {  # kind -> (ink, shape)
+    "audio": ("orange", "triangle-up"),
+    "video": ("blue", "circle"),
+    "both": ("green", "square"),
+    "neither": ("grey", "cross"),
+}
+KINDS = {"unimodal": ("purple", "diamond"), "cross-modal": ("green", "square"), "neither": ("grey", "cross")}
+
+
+def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """One point a sample: how degraded picture and sound are, and which of them decides.
+
+    df: `sample`, `fog`, `noise`, `dominance`.
+    """
+    look.require(df, "sample", "fog", "noise", "dominance")
+    rows = look.rounded(df[["sample", "fog", "noise", "dominance"]])
+    picked = alt.selection_point(fields=["dominance"], bind="legend")
+    points = (
+        alt.Chart(rows)
+        .mark_point(size=45, filled=True)
+        .encode(
+            x=alt.X("fog:Q", title="fog over the picture", scale=alt.Scale(zero=False)),
+            y=alt.Y("noise:Q", title="noise over the sound", scale=alt.Scale(zero=False)),
+            **_kind("dominance", DOMINANCE, rows),
+            opacity=alt.when(picked).then(alt.value(0.9)).otherwise(alt.value(0.08)),
+            tooltip=["sample:N", "dominance:N", "fog:Q", "noise:Q"],
+        )
+    )
+    return look.figure(points.add_params(picked).properties(width="container", height=340), rows, caption, description)
+
+
+def dominance_dots(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """The share of samples that each kind of dominance has, one row a category, in the colours of the senses.
+
+    df: `category`, `dominance`, `mean`, `low`, `high`, `n`.
+    """
+    rows = df.rename(columns={"category": "label", "dominance": "group", "mean": "value"})
+    inks = {kind: ink for kind, (ink, _) in DOMINANCE.items()}
+    words = {"caption": caption, "description": description}
+    return dot_plot(rows, title="share of samples", unit=".0%", inks=inks, **words)
+
+
+def spread(
+    df: pd.DataFrame, *, column: str, title: str, mark: float | None, name: str, caption: str, description: str
+) -> Figure:
+    """How many tokens have which value, both on logarithmic axes; a line called `name` marks one value.
+
+    df: `column`, one row a token (and layer).
+    """
+    look.require(df, column)
+    edges = np.geomspace(max(df[column].min(), 0.01), df[column].max() * 1.01, 61)
+    counts, _ = np.histogram(df[column], bins=edges)
+    rows = pd.DataFrame({"value": edges[:-1], "to": edges[1:], "tokens": counts}).query("tokens > 0")
+    rows = rows.reset_index(drop=True)
+    bars = (
+        alt.Chart(rows)
+        .mark_rect(color=look.INK["blue"])
+        .encode(
+            x=alt.X("value:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=alt.Axis(tickCount=6)),
+            x2="to:Q",
+            y=alt.Y("tokens:Q", title="tokens", scale=alt.Scale(type="log", domainMin=0.8)),
+            y2=alt.datum(0.8),
+            tooltip=[
+                alt.Tooltip("value:Q", title="from", format=".3~g"),
+                alt.Tooltip("to:Q", format=".3~g"),
+                "tokens:Q",
+            ],
+        )
+    )
+    parts = [bars]
+    if mark is not None:
+        line = alt.Chart(pd.DataFrame({"value": [mark], "name": [f"{name} = {mark:.3g}"]})).encode(x="value:Q")
+        parts.append(line.mark_rule(color=look.INK["pink"], strokeWidth=2, strokeDash=[5, 3]))
+        words = line.mark_text(align="right", dx=-6, dy=8, color=look.INK["pink"], fontSize=13)
+        parts.append(words.encode(text="name:N", y=alt.value(0)))
+    return look.figure(alt.layer(*parts).properties(width="container", height=240), rows, caption, description)
+
+
+def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """φ of every token at the entry of every layer: layers upwards, tokens to the right; a strip tells their kind.
+
+    df: `layer`, `position`, `group`, `phi`, `sink` (bool), `place` (where it is in its frame or run of audio).
+    """
+    look.require(df, "layer", "position", "group", "phi", "sink", "place")
+    rows = look.rounded(df)
+    n = int(rows["position"].max()) + 1
+    x = alt.X(
+        "from:Q", title="token", scale=alt.Scale(domain=[0, n], nice=False), axis=alt.Axis(grid=False, tickCount=8)
+    )
+    cells = (
+        alt.Chart(rows)
+        .transform_calculate(**{"from": "datum.position", "to": "datum.position + 1"})
+        .mark_rect()
+        .encode(
+            x=x,
+            x2="to:Q",
+            y=alt.Y("layer:O", title="layer", sort="descending"),
+            color=alt.Color("phi:Q", title="φ", scale=alt.Scale(scheme="viridis")),
+            tooltip=["position:Q", "group:N", "place:N", "layer:O", alt.Tooltip("phi:Q", format=".2f"), "sink:N"],
+        )
+        .properties(width="container", height=alt.Step(20))
+    )
+    kinds = list(dict.fromkeys(rows["group"]))
+    inks = [look.STRIPES.get(kind, look.INK["teal"]) for kind in kinds]
+    strip = (
+        alt.Chart(rows[rows["layer"] == rows["layer"].min()])
+        .transform_calculate(**{"from": "datum.position", "to": "datum.position + 1"})
+        .mark_rect()
+        .encode(
+            x=alt.X("from:Q", title=None, axis=None, scale=alt.Scale(domain=[0, n], nice=False)),
+            x2="to:Q",
+            color=alt.Color(
+                "group:N",
+                sort=kinds,
+                scale=alt.Scale(domain=kinds, range=inks),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            tooltip=["position:Q", "group:N"],
+        )
+        .properties(width="container", height=10)
+    )
+    return look.figure(
+        alt.vconcat(strip, cells, spacing=4).resolve_scale(color="independent"), rows, caption, description
+    )
+
+
+def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """Of two layers, how many sinks they share (Jaccard), a panel a modality.
+
+    df: `modality`, `layer`, `other`, `mean`, `low`, `high`, `n`.
+    """
+    look.require(df, "modality", "layer", "other", "mean", "low", "high", "n")
+    rows = look.rounded(df)
+    panels = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=alt.X("other:O", title="and layer"),
+            y=alt.Y("layer:O", title="sinks of layer", sort="descending"),
+            color=alt.Color("mean:Q", title="shared", scale=alt.Scale(domain=[0, 1], scheme="viridis")),
+            tooltip=[
+                "modality:N",
+                "layer:O",
+                "other:O",
+                *(alt.Tooltip(f"{name}:Q", format=".0%") for name in ("mean", "low", "high")),
+                alt.Tooltip("n:Q", title="samples"),
+            ],
+        )
+        .properties(width=240, height=240)
+        .facet(alt.Facet("modality:N", sort=["video", "audio"], header=alt.Header(title=None)), columns=2)
+    )
+    return look.figure(panels, rows, caption, description)
+
+
+def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
+    """Global sinks by who reads them: mean MDS to the right, a panel a modality, a row a place in its frame or run.
+
+    df: `modality`, `place`, `score`, `kind` (unimodal, cross-modal, neither), `sample`, `position`.
+    """
+    look.require(df, "modality", "place", "score", "kind", "sample", "position")
+    rows = look.rounded(df)
+    picked = alt.selection_point(fields=["kind"], bind="legend")
+    base = alt.Chart(rows).transform_calculate(jitter="sqrt(-2 * log(random())) * cos(2 * PI * random())")
+    points = base.mark_point(size=36, filled=True).encode(
+        x=alt.X("score:Q", title="MDS: read by audio (−1) or by video (+1)", scale=alt.Scale(domain=[-1, 1])),
+        y=alt.Y("place:N", title=None, axis=alt.Axis(labelLimit=200, grid=True)),
+        yOffset=alt.YOffset("jitter:Q"),
+        **_kind("kind", KINDS, rows),
+        opacity=alt.when(picked).then(alt.value(0.75)).otherwise(alt.value(0.06)),
+        tooltip=["sample:N", "modality:N", "place:N", "position:Q", alt.Tooltip("score:Q", format="+.2f"), "kind:N"],
+    )
+    header = alt.Header(title=None, labelFontWeight="bold", labelAnchor="start")
+    panels = (
+        points.add_params(picked)
+        .properties(width=430, height=alt.Step(34))
+        .facet(facet=alt.Facet("modality:N", sort=["video", "audio"], header=header), columns=1)
+        .resolve_scale(y="independent")
+    )
+    return look.figure(panels, rows, caption, description)
+
+
+def _kind(field: str, looks: dict[str, tuple[str, str]], rows: pd.DataFrame) -> dict:
+    """Colour and shape of a kind, one legend for both."""
+    there = [name for name in looks if name in set(rows[field])]
+    legend = alt.Legend(title=None, orient="top", symbolSize=90)
+    inks, shapes = [look.INK[looks[name][0]] for name in there], [looks[name][1] for name in there]
+    return {
+        "color": alt.Color(f"{field}:N", sort=there, legend=legend, scale=alt.Scale(domain=there, range=inks)),
+        "shape": alt.Shape(f"{field}:N", sort=there, legend=legend, scale=alt.Scale(domain=there, range=shapes)),
+    }

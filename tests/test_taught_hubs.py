@@ -1,0 +1,60 @@
+"""What `tiny-omni` was taught about hubs is found in it by the instruments, and not in the control."""
+
+import pytest
+
+import avsink
+from avsink import claims, hubs
+from avsink.calibration import calibrate
+from avsink.data.toyworld.evaluation import read_manifest
+from avsink.verdicts import judge
+
+SIZES = {"tiny-omni": (150, 60), "tiny-omni-plain": (50, 15)}  # samples asked; dominated ones of each kind, at most
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """model's name -> its rows of sinks and of tracing, on samples that one sense dominates."""
+    root, found = str(tmp_path_factory.mktemp("results")), {}
+    uneven = [s for s in read_manifest(part="mixed") if abs(s.truth["fog"] - s.truth["noise"]) > 0.3]
+    for name, (n, each) in SIZES.items():
+        model, samples = avsink.load(name, check=False), uneven[:n]  # where senses are unequal one often decides alone
+        keep = {"data": "toyworld", "root": root}
+        table = hubs.chosen(model, samples, each=each, seed=0, **keep)
+        chosen = hubs.of_manifest(table, samples)
+        found[name] = {
+            "model": model,
+            "dominance": table["dominance"].value_counts(),
+            "sinks": hubs.sinks(model, chosen, **keep).rows,
+            "effects": hubs.tracing(model, chosen, table, objects=hubs.object_finder(model), **keep).rows,
+        }
+    return found
+
+
+def test_global_sinks_are_the_taught_hubs_and_the_mds_tells_their_kind(measured):
+    own = measured["tiny-omni"]
+    table = hubs.recovered(own["sinks"], own["model"].card, share=4)
+    assert table["modality"].tolist() == ["video", "audio"]
+    assert (table["precision"] >= 0.95).all() and (table["recall"] >= 0.95).all()
+    assert (table["right_kind"] * table["taught"]).sum() / table["taught"].sum() >= 0.95
+
+
+def test_both_findings_hold_where_they_were_taught(measured):
+    own = measured["tiny-omni"]
+    assert (own["dominance"] >= 40).all() and len(own["dominance"]) == 2
+    verdicts = judge((*claims.HUBS_1, *claims.HUBS_2), own["effects"])
+    assert [str(verdict) for verdict in verdicts if verdict.verdict != "supported"] == []
+
+
+def test_neither_holds_in_the_control(measured):
+    own = measured["tiny-omni-plain"]
+    for finding in (claims.HUBS_1, claims.HUBS_2):
+        assert "supported" not in [verdict.verdict for verdict in judge(finding, own["effects"])]
+
+
+def test_calibration_finds_what_was_taught_and_nothing_in_the_control():
+    samples = [sample for part in ("mixed", "anchor", "caption") for sample in read_manifest(part=part)[:6]]
+    model = avsink.load("tiny-omni", check=False)
+    found = calibrate(model, samples)
+    assert set(found.dims) == set(model.card.sink_dims) and found.found
+    assert found.tau == pytest.approx(model.card.sink_tau, rel=0.2)
+    assert calibrate(avsink.load("tiny-omni-plain", check=False), samples).dims == ()
