@@ -19,6 +19,7 @@ everywhere. Nothing here depends on the width or the scale of a model:
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class Calibration:
     def found(self) -> bool:
         """Whether the model has sinks that these instruments can tell."""
         return bool(self.dims) and self.tau is not None
+
+    @property
+    def facts(self) -> str:
+        """The same for the ``card.json`` of a folder."""
+        return json.dumps({"sink_dims": list(self.dims), "sink_tau": self.tau and round(self.tau, 3)})
 
     def __str__(self) -> str:
         """The lines for the model card."""

@@ -55,6 +55,8 @@ def sweep(model, sample) -> pd.DataFrame:
 
 def shares(rows: pd.DataFrame) -> pd.DataFrame:
     """How often each kind of dominance occurs, as rows to average: sample, category, dominance, share (0 or 1)."""
+    if rows.empty:
+        raise ValueError("no sample was measured; the run's list of left-out samples says why")
     kinds = [rows.assign(dominance=kind, share=(rows["dominance"] == kind).astype(float)) for kind in KINDS]
     return pd.concat(kinds, ignore_index=True)[["sample", "category", "dominance", "share"]]
 

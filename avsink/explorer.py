@@ -21,7 +21,7 @@ from avsink.objects import grid_of
 from avsink.observe import ColumnMeans, Readers, observe
 from avsink.sinks import SinkObserver
 
-__all__ = ["Exploration", "explore"]
+__all__ = ["Exploration", "explore", "nth"]
 
 COLUMNS = 4  # frames a row
 GAP = 0.06  # of a frame's width
@@ -36,9 +36,10 @@ FEWEST = 0.02  # of attention, for a reader to be named
 class Exploration:
     """What there is to see of one clip. Places x, y, x2, y2 are in widths of the plane, downwards from the upper left.
 
-    frames: x, y, size, url. wave: x, x2, y, y2. tokens: position, modality, place, x, y, x2, y2, layer, phi, sink, and
-    video, audio, text: mean attention that it receives from later tokens of each kind. readers: layer, key, position,
-    weight, and the reader's place. height: of the plane. first: the token that is asked about at the beginning.
+    frames: x, y, width, height, url. wave: x, x2, y, y2. tokens: position, modality, place, x, y, x2, y2, layer, phi,
+    sink, and video, audio, text: mean attention that it receives from later tokens of each kind. readers: layer, key,
+    position, weight, and the reader's place. height: of the plane. first: the token that is asked about at the
+    beginning.
     """
 
     frames: pd.DataFrame
@@ -47,6 +48,13 @@ class Exploration:
     readers: pd.DataFrame
     height: float
     first: int
+
+
+def nth(samples: Sequence, number: int):
+    """The sample of this number, from 0. Raises ValueError if there are not so many."""
+    if number >= len(samples):
+        raise ValueError(f"number: {number}; there are {len(samples)} samples, so the last one is {len(samples) - 1}")
+    return samples[number]
 
 
 def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploration:
@@ -107,18 +115,19 @@ def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
 
 def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]:
     """The first frame of each temporal grid, and where the last row ends."""
+    aspect = pictures.shape[1] / pictures.shape[2]
     size = (1 - GAP * (COLUMNS - 1) / COLUMNS) / COLUMNS
     rows = []
     for grid in range(n_grids):
         image = Image.fromarray(pictures[min(2 * grid, len(pictures) - 1)])
-        side = min(PIXELS, max(image.size))
+        scale = min(1.0, PIXELS / max(image.size))
         buffer = io.BytesIO()
-        image.resize((side, side)).save(buffer, format="WEBP", quality=80)
+        image.resize([max(1, round(scale * side)) for side in image.size]).save(buffer, format="WEBP", quality=80)
         url = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
         step = size * (1 + GAP)
-        rows.append((grid % COLUMNS * step, grid // COLUMNS * step, size, url))
-    table = pd.DataFrame(rows, columns=["x", "y", "size", "url"])
-    return table, float(table["y"].max() + size)
+        rows.append((grid % COLUMNS * step, grid // COLUMNS * step * aspect, size, size * aspect, url))
+    table = pd.DataFrame(rows, columns=["x", "y", "width", "height", "url"])
+    return table, float((table["y"] + table["height"]).max())
 
 
 def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n_grids: int):
@@ -127,7 +136,7 @@ def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n
     rows = []
     for grid, own in enumerate(layout.frames):
         frame = frames.iloc[grid]
-        cell_x, cell_y = frame["size"] / across, frame["size"] / down
+        cell_x, cell_y = frame["width"] / across, frame["height"] / down
         for at, position in enumerate(own.tolist()):
             x, y = frame["x"] + at % across * cell_x, frame["y"] + at // across * cell_y
             rows.append((position, "video", f"token {at} of frame {grid}", x, y, x + cell_x, y + cell_y))

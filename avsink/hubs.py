@@ -28,7 +28,7 @@ from avsink import dominance as three_passes
 from avsink import sinks as sink_tokens
 from avsink import tracing as causal
 from avsink.data.mask_files import read_spans
-from avsink.data.sample import Sample
+from avsink.data.sample import Sample, SampleError
 from avsink.metrics import summarise
 from avsink.objects import of_sample
 from avsink.sweep import Done, measure
@@ -126,11 +126,10 @@ def tracing(
     root: str = "",
 ) -> Done:
     """Rows of `avsink.tracing.sweep`. table: their manifest. objects: of `object_finder`. seed: of random tokens."""
-    known = dict(zip(table["sample"], table["dominance"], strict=True))
 
     def compute(sample: Sample) -> pd.DataFrame:
         own = None if objects is None else objects(sample)
-        return causal.sweep(model, sample, dominance=known[sample.id], objects=own, seed=seed)
+        return _as_the_manifest_says(causal.sweep(model, sample, objects=own, seed=seed), table)
 
     about = None if objects is None else getattr(objects, "about", "given")
     settings = {"data": data, "objects": about, "sinks": _sinks(model), "seed": seed}
@@ -141,10 +140,9 @@ def layerwise(
     model, samples: Sequence[Sample], table: pd.DataFrame, *, k: int, share: int, data: str, root: str = ""
 ) -> Done:
     """Rows of `avsink.tracing.layerwise`."""
-    known = dict(zip(table["sample"], table["dominance"], strict=True))
 
     def compute(sample: Sample) -> pd.DataFrame:
-        return causal.layerwise(model, sample, k=k, share=share, dominance=known[sample.id])
+        return _as_the_manifest_says(causal.layerwise(model, sample, k=k, share=share), table)
 
     settings = {"data": data, "window": k, "share": share, "sinks": _sinks(model)}
     return measure("hubs_layerwise", model, samples, compute, settings=settings, sources=SOURCES, root=root)
@@ -225,6 +223,22 @@ def recovered(rows: pd.DataFrame, card, *, share: int) -> pd.DataFrame:
 
 
 SOURCES = ["tracing.py", "dominance.py", "sinks.py", "observe.py"]
+
+
+def _as_the_manifest_says(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one sample. Raises `SampleError` if the manifest says something else of it.
+
+    What the model does is in the rows, and the store keeps them; a wrong manifest must leave no trace there.
+    """
+    found = rows.iloc[0]
+    told = table.set_index("sample").loc[found["sample"]]
+    if (told["dominance"], told["predicted_av"]) != (found["dominance"], found["o_clean"]):
+        raise SampleError(
+            found["sample"],
+            f"it is {found['dominance']}-dominant here and answered {found['o_clean']}; the manifest says "
+            f"{told['dominance']} and {told['predicted_av']}: is it another model's?",
+        )
+    return rows
 
 
 def _sinks(model) -> dict[str, object]:

@@ -6,9 +6,10 @@ be compared is the order within a model, and the share of what restoring *all* t
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from avsink.metrics import summarise
+from avsink.metrics import LEVEL, resampled_means, summarise
 from avsink.reported import paper
 
 __all__ = ["BESIDE", "TABLE_1", "TABLE_2", "effects", "models", "readable", "shares"]
@@ -51,20 +52,17 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
     """What each set brings back of what all tokens do: this run's, and that of each of the paper's models.
 
     Columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value, low,
-    high, n. This run's is a ratio of means; its interval is that of the numerator, over the mean of all. Where all
-    tokens bring back less than one point, ratios mean nothing and are left out.
+    high, n. This run's is a ratio of means over the samples that have such a set, drawn again together for its
+    interval. Where all tokens bring back less than one point, ratios mean nothing and are left out.
     """
     tables = []
-    own = effects(rows, tuple(dict.fromkeys(("All", *sets))))
-    for dominance, part in own.groupby("dominance", sort=False):
-        part = part.set_index("restored")
-        whole = part.loc["All", value]
-        if not whole >= LEAST:
+    for dominance, part in _named(rows).groupby("dominance", sort=False):
+        cells = part.pivot_table(index="sample", columns="restored", values=value)
+        if "All" not in cells or not cells["All"].mean() >= LEAST:
             continue
-        numbers = part.loc[[name for name in sets if name != "All"]]
-        columns = {"value": value, "low": f"{value}_low", "high": f"{value}_high"}
-        table = pd.DataFrame({new: numbers[old] / whole for new, old in columns.items()}).assign(n=numbers["n"])
-        tables.append(table.assign(group="this run", dominance=dominance).reset_index())
+        ratios = [(name, *_ratio(cells[[name, "All"]].dropna())) for name in sets if name != "All" and name in cells]
+        table = pd.DataFrame(ratios, columns=["restored", "value", "low", "high", "n"])
+        tables.append(table.assign(group="this run", dominance=dominance))
     for (model, dominance), part in _reported().groupby(["model", "dominance"], sort=False):
         part = part.drop_duplicates("restored").set_index("restored")[value]
         if part["All"] >= LEAST:
@@ -93,6 +91,16 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown["tokens, reported / here"] = [f"{x or '–'} / {y or '–'}" for x, y in zip(there, here, strict=True)]
     shown["n"] = table["n"].astype("Int64")
     return pd.DataFrame(shown)
+
+
+def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
+    """Ratio of the means of two columns, its 95 % bootstrap interval (missing for one sample), and n."""
+    one, all_of_it = pairs.to_numpy().T
+    low = high = float("nan")
+    if len(pairs) > 1:
+        means = resampled_means(pairs.to_numpy())  # (draws, 2)
+        low, high = np.quantile(means[:, 0] / means[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(one.mean() / all_of_it.mean()), float(low), float(high), len(pairs)
 
 
 def _points(share: float) -> str:

@@ -23,7 +23,7 @@ support: with few samples, a baseline that guesses, or nothing taken away, `unha
 
 For causal tracing, `holds_more` compares the effects of restoring two sets of tokens: supported if the interval of the
 first lies wholly above that of the second, not supported if it does not reach above the second's mean, and inconclusive
-where one of them has no tokens or fewer than `FEWEST` samples.
+where one of them has no tokens, or fewer than `FEWEST` samples have both.
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ def lies_above(
         )
         row = mean.iloc[0]
         measured = f"{row['mean']:{unit}} [{row['low']:{unit}}, {row['high']:{unit}}] (n = {len(numbers)})"
+        if len(numbers) < FEWEST:
+            return "inconclusive", f"{measured}; fewer than {FEWEST} samples".replace("-", "−")
         return outcome(row["low"] > bar, row["high"] <= bar), measured.replace("-", "−")
 
     return Rule(claim=claim, where=where, condition=f"{what}: the interval lies above {bar:{unit}}", test=test)
@@ -205,15 +207,21 @@ def holds_more(
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         own = rows[rows["dominance"] == dominance] if len(rows) else rows
-        found = []
+        if not len(own):
+            return "inconclusive", f"no {dominance}-dominant sample was measured"
+        cells = []
         for name, share in (first, second):
-            cell = own[(own["token_set"] == name) & (own["share"] == share)] if len(own) else own
-            if not len(cell):
+            cells.append(own[(own["token_set"] == name) & (own["share"] == share)])
+            if not len(cells[-1]):
                 return "inconclusive", f"no tokens to restore: {_set(name, share)}"
-            found.append(summarise(cell.assign(all=0), by=["all"], value=value).iloc[0])
+        both = set(cells[0]["sample"]) & set(cells[1]["sample"])
+        cells = [cell[cell["sample"].isin(both)].assign(all=0) for cell in cells]
+        if not both:
+            return "inconclusive", f"no sample has both: {_set(*first)}, {_set(*second)}"
+        found = [summarise(cell, by=["all"], value=value).iloc[0] for cell in cells]
         one, two = found
         texts = [f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" for row in found]
-        n = int(min(row["n"] for row in found))
+        n = len(both)
         measured = f"{texts[0]} against {texts[1]} points (n = {n})".replace("-", "−")
         if n < FEWEST:
             return "inconclusive", f"{measured}; fewer than {FEWEST} samples"

@@ -25,7 +25,7 @@ from avsink.run import Unmeasured
 
 __all__ = [
     *("SHARES", "Sinks", "SinkObserver", "Split", "drift", "field"),
-    *("global_sinks", "modality_dominance", "of_prompt", "split", "sweep"),
+    *("global_sinks", "modality_dominance", "of_prompt", "require", "split", "sweep"),
 ]
 
 SHARES = (2, 3, 4)  # N: one token in so many is a global sink
@@ -58,15 +58,20 @@ class Split:
     neither: Tensor
 
 
+def require(card) -> None:
+    """Raise ValueError unless it is known which tokens are this model's sinks."""
+    if card.sink_dims is None or card.sink_tau is None:
+        raise ValueError(
+            f"the card of {card.name} has no sink dimensions or no threshold; find them with avsink.calibration "
+            "(the notebook hubs_calibration) and put them on the card"
+        )
+
+
 class SinkObserver(Observer):
     """Measures `Sinks` in a run that goes by: `clean_run(model, inputs, observers=[SinkObserver(card, layout)])`."""
 
     def __init__(self, card, layout):
-        if card.sink_dims is None or card.sink_tau is None:
-            raise ValueError(
-                f"the card of {card.name} has no sink dimensions or no threshold; find them with avsink.calibration "
-                "and put them on the card"
-            )
+        require(card)
         self.tau = card.sink_tau
         self.norms, self.means = Norms(card.sink_dims), ColumnMeans(video=layout.video, audio=layout.audio)
 

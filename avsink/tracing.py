@@ -14,6 +14,7 @@ All sets of one sample are restored in a single `replay`. A token that is restor
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +62,10 @@ def corrupt(model, sample, *, dominance: str | None = None) -> Traced:
         dominance = dominant(clean.predicted, muted["a"].predicted, muted["v"].predicted)
     if dominance not in DOMINATED:
         raise Unmeasured(sample.id, "is dominated by no modality")
-    without = {"audio": "v", "video": "a"}[dominance]  # the pass that the dominant modality is zeroed in
-    return Traced(dominance=dominance, clean=clean, corrupted=muted[without], sinks=observer.result())
+    corrupted = muted[{"audio": "v", "video": "a"}[dominance]]  # the pass that the dominant modality is zeroed in
+    if corrupted.predicted == clean.predicted:
+        raise Unmeasured(sample.id, "is answered alike without the sense that is said to dominate")
+    return Traced(dominance=dominance, clean=clean, corrupted=corrupted, sinks=observer.result())
 
 
 def _needed(dominance: str | None) -> tuple[str, ...]:
@@ -78,7 +81,8 @@ def token_sets(
     draw, positions. A set without tokens is left out.
     """
     among, modality = traced.restorable, DOMINATED[traced.dominance]
-    rng, rows = np.random.default_rng(seed), [("All", 0, 0, among)]
+    own = zlib.crc32(traced.clean.inputs.sample_id.encode())  # each sample has sets of its own, or all share their luck
+    rng, rows = np.random.default_rng([seed, own]), [("All", 0, 0, among)]
     if objects is not None:
         rows.append(("Object", 0, 0, objects[torch.isin(objects, among)]))
     for share in shares:

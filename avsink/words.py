@@ -10,7 +10,7 @@ from avsink.allocation import shared_dimensions
 
 __all__ = [
     *("accuracies", "by_level", "calibration", "changes", "dimensions", "drift", "effects", "energy"),
-    *("explored", "field", "layers", "leanings", "maps", "norms", "peaks", "shares", "shares_of"),
+    *("explored", "field", "layers", "leanings", "maps", "mds", "norms", "peaks", "shares", "shares_of"),
 ]
 
 
@@ -172,3 +172,17 @@ def energy(found) -> str:
     """found: of `avsink.calibration.calibrate`."""
     share = found.energy["share"]
     return f"Half of all tokens lie below {share.median():.0%}, one in a hundred above {share.quantile(0.99):.0%}."
+
+
+def mds(table: pd.DataFrame) -> str:
+    """table: of `avsink.hubs.mds_by_layer`."""
+    if table.empty:
+        return "No global sinks."
+    parts = []
+    for (category, kind), rows in table.groupby(["category", "kind"], sort=False):
+        low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
+        parts.append(
+            f"{category}, {kind}: from {low['mean']:+.2f} at layer {low['layer']} to {high['mean']:+.2f} at layer "
+            f"{high['layer']}"
+        )
+    return f"Mean MDS. {'; '.join(parts)}."

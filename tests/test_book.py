@@ -151,6 +151,31 @@ def test_dragging_over_layers_and_choosing_a_task_change_the_map(pages, chromium
     visit.page.close()
 
 
+def test_pointing_at_a_token_of_the_explorer_shows_its_readers(pages, chromium):
+    visit = Visit(chromium, pages / "book/runs/tiny-omni/hubs_explorer.html")
+    chart = visit.page.query_selector(".avsink-chart")
+    chart.scroll_into_view_if_needed()
+
+    def drawn(mark: str) -> list[str]:
+        return chart.eval_on_selector_all(f"svg.marks .mark-{mark} > *", "all => all.map(one => one.outerHTML)")
+
+    pictures = chart.query_selector_all("svg.marks image")
+    assert len(pictures) == 4 and len({round(picture.bounding_box()["width"]) for picture in pictures}) == 1
+    frame, dots, bars = pictures[1].bounding_box(), drawn("symbol"), drawn("text")
+    assert dots  # a token is asked about from the beginning
+    visit.page.mouse.move(frame["x"] + 8, frame["y"] + 8)  # its first token, which tiny-omni was taught to be a hub
+    visit.page.wait_for_timeout(400)
+    assert drawn("symbol") != dots and drawn("text") != bars
+    cells = drawn("rect")
+    chart.eval_on_selector(
+        "input[type=range]", "slider => { slider.value = 0; slider.dispatchEvent(new Event('input')); }"
+    )
+    visit.page.wait_for_timeout(400)
+    assert drawn("rect") != cells
+    assert visit.errors == []
+    visit.page.close()
+
+
 def test_findings_show_charts(pages):
     for run in book.RUNS:
         html = (pages / run.page).with_suffix(".html").read_text()

@@ -5,7 +5,7 @@ import torch
 
 import avsink
 from avsink import charts, words
-from avsink.explorer import FEWEST, explore
+from avsink.explorer import FEWEST, explore, nth
 from avsink.observe import Maps, observe
 
 
@@ -31,8 +31,8 @@ def test_tokens_tile_their_frames_and_the_sound(model, sample, found):
     for frame, own in zip(found.frames.itertuples(), layout.frames, strict=True):
         cells = here[here["position"].isin(own.tolist())]
         area = ((cells["x2"] - cells["x"]) * (cells["y2"] - cells["y"])).sum()
-        assert area == pytest.approx(frame.size**2) and frame.url.startswith("data:image/")
-        assert cells["x"].min() == pytest.approx(frame.x) and cells["y2"].max() == pytest.approx(frame.y + frame.size)
+        assert area == pytest.approx(frame.width * frame.height) and frame.url.startswith("data:image/")
+        assert cells["x"].min() == pytest.approx(frame.x) and cells["y2"].max() == pytest.approx(frame.y + frame.height)
     sound = here[here["modality"] == "audio"].sort_values("position")
     assert sound["x"].iloc[0] == 0 and sound["x2"].iloc[-1] == pytest.approx(1)
     assert sound["x2"].to_numpy()[:-1] == pytest.approx(sound["x"].to_numpy()[1:])
@@ -63,6 +63,12 @@ def test_the_chart_shows_one_layer_and_asks_about_a_token(model, found):
     names = {param["name"] for param in spec["params"]}
     assert {"at_layer", "asked"} <= names and spec["usermeta"]["ratio"] > found.height
     assert found.first in set(found.readers["key"])
+
+
+def test_a_number_beyond_the_samples_is_told(sample):
+    assert nth([sample], 0) is sample
+    with pytest.raises(ValueError, match="number: 5; there are 1 samples, so the last one is 0"):
+        nth([sample], 5)
 
 
 def test_what_is_not_one_clip_is_refused(model):

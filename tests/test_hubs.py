@@ -81,6 +81,17 @@ def test_effects_and_layers_of_a_manifest_are_those_of_single_samples(model, sam
     assert set(curves["layer"]) == set(range(8)) and set(curves["sample"]) == set(table["sample"])
 
 
+def test_a_manifest_of_another_model_is_told_and_leaves_no_trace(model, samples, done, tmp_path):
+    table = hubs.manifest(done, each=1, seed=0)
+    chosen, keep = hubs.of_manifest(table, samples), {"data": "toyworld", "root": str(tmp_path)}
+    other = table.assign(predicted_av="T", dominance=table["dominance"].map({"audio": "video", "video": "audio"}))
+    left = hubs.tracing(model, chosen, other, **keep)
+    assert left.rows.empty and left.left_out["reason"].str.contains("is it another model's").all()
+    assert len(hubs.tracing(model, chosen, table, **keep).rows)
+    with pytest.raises(ValueError, match="none of the 0 samples is dominated by one sense"):
+        hubs.chosen(model, [], each=1, seed=0, **keep)
+
+
 def test_objects_reach_the_tracing(model, samples, done, results):
     table = hubs.manifest(done, each=1, seed=0).iloc[:1]
     chosen = hubs.of_manifest(table, samples)

@@ -1,23 +1,31 @@
 """What `tiny-omni` was taught about hubs is found in it by the instruments, and not in the control."""
 
+from dataclasses import replace
+
 import pytest
 
 import avsink
 from avsink import claims, hubs
 from avsink.calibration import calibrate
 from avsink.data.toyworld.evaluation import read_manifest
-from avsink.verdicts import judge
+from avsink.verdicts import conclude, judge
 
 SIZES = {"tiny-omni": (150, 60), "tiny-omni-plain": (50, 15)}  # samples asked; dominated ones of each kind, at most
+
+
+def _uneven():
+    return [s for s in read_manifest(part="mixed") if abs(s.truth["fog"] - s.truth["noise"]) > 0.3]
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """model's name -> its rows of sinks and of tracing, on samples that one sense dominates."""
     root, found = str(tmp_path_factory.mktemp("results")), {}
-    uneven = [s for s in read_manifest(part="mixed") if abs(s.truth["fog"] - s.truth["noise"]) > 0.3]
     for name, (n, each) in SIZES.items():
-        model, samples = avsink.load(name, check=False), uneven[:n]  # where senses are unequal one often decides alone
+        model, samples = (
+            avsink.load(name, check=False),
+            _uneven()[:n],
+        )  # where senses are unequal one often decides alone
         keep = {"data": "toyworld", "root": root}
         table = hubs.chosen(model, samples, each=each, seed=0, **keep)
         chosen = hubs.of_manifest(table, samples)
@@ -35,7 +43,7 @@ def test_global_sinks_are_the_taught_hubs_and_the_mds_tells_their_kind(measured)
     table = hubs.recovered(own["sinks"], own["model"].card, share=4)
     assert table["modality"].tolist() == ["video", "audio"]
     assert (table["precision"] >= 0.95).all() and (table["recall"] >= 0.95).all()
-    assert (table["right_kind"] * table["taught"]).sum() / table["taught"].sum() >= 0.95
+    assert (table["right_kind"] >= 0.95).all()
 
 
 def test_both_findings_hold_where_they_were_taught(measured):
@@ -47,8 +55,21 @@ def test_both_findings_hold_where_they_were_taught(measured):
 
 def test_neither_holds_in_the_control(measured):
     own = measured["tiny-omni-plain"]
+    assert set(own["effects"]["token_set"]) == {"All", "Object"} and own["sinks"].empty
     for finding in (claims.HUBS_1, claims.HUBS_2):
         assert "supported" not in [verdict.verdict for verdict in judge(finding, own["effects"])]
+
+
+def test_nor_where_its_largest_tokens_are_called_sinks(tmp_path):
+    """With a threshold so low that there are sinks, both findings can be asked, and do not hold."""
+    model = avsink.load("tiny-omni-plain", check=False)
+    model.card = replace(model.card, sink_tau=1.6)
+    samples, keep = _uneven()[:60], {"data": "toyworld", "root": str(tmp_path)}
+    table = hubs.chosen(model, samples, each=12, seed=0, **keep)
+    rows = hubs.tracing(model, hubs.of_manifest(table, samples), table, **keep).rows
+    assert {"Sink", "Random", "Unimodal", "Cross-modal"} <= set(rows["token_set"])
+    for finding in (claims.HUBS_1, claims.HUBS_2):
+        assert conclude("all of it", judge(finding, rows), where="here").verdict != "supported"
 
 
 def test_calibration_finds_what_was_taught_and_nothing_in_the_control():

@@ -53,6 +53,15 @@ def test_the_sinks_of_the_planted_decoder_are_its_hub_and_random_sets_miss_it():
     assert all(torch.equal(a, b) for a, b in zip(sets["positions"], again["positions"], strict=True))
 
 
+def test_each_sample_has_random_sets_of_its_own():
+    truth = planted()
+    drawn = []
+    for letter in ("B", "C"):
+        sets = tracing.token_sets(traced(truth, letter), draws=20)
+        drawn.append([p.tolist() for p in sets[sets["token_set"] == "Random"]["positions"]])
+    assert drawn[0] != drawn[1]
+
+
 def test_restoring_helps_until_the_question_has_read_the_hub():
     """In windows of one layer: where the hub holds it and nobody has read it yet, behind hop a and up to hop b."""
     truth = planted(hops=(1, 4, 6))

@@ -180,3 +180,11 @@ def test_a_number_against_a_bar():
 
     assert [rule.test(rows(mean))[0] for mean in (0.7, 0.3, 0.5)] == ["supported", "not supported", "inconclusive"]
     assert rule.test(rows(float("nan")))[0] == "inconclusive"
+
+
+def test_a_number_of_too_few_samples_is_no_verdict():
+    rule = lies_above(0.1, value=lambda rows: rows.set_index("sample")["x"], what="x", claim="c", where="w")
+    rows = pd.DataFrame({"sample": [f"s{i}" for i in range(12)], "x": 0.4 + 0.01 * np.arange(12)})
+    assert judge([rule], rows)[0].verdict == "supported"
+    few = judge([rule], rows[:9])[0]
+    assert few.verdict == "inconclusive" and "fewer than 10 samples" in few.because

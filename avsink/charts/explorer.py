@@ -38,10 +38,10 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
     x, x2 = alt.X("x:Q", scale=across, axis=None), alt.X2("x2:Q")
     y, y2 = alt.Y("y:Q", scale=down, axis=None), alt.Y2("y2:Q")
 
-    size = {"expr": f"width * {found.frames['size'].iloc[0]:.4f}"}
-    frames = found.frames.assign(x=found.frames["x"] + found.frames["size"] / 2)
-    frames["y"] += found.frames["size"] / 2
-    pictures = alt.Chart(frames).mark_image(width=size, height=size, aspect=False).encode(x=x, y=y, url="url:N")
+    size = {name: {"expr": f"width * {found.frames[name].iloc[0]:.4f}"} for name in ("width", "height")}
+    frames = found.frames.assign(x=found.frames["x"] + found.frames["width"] / 2)
+    frames["y"] += found.frames["height"] / 2
+    pictures = alt.Chart(frames).mark_image(**size, aspect=False).encode(x=x, y=y, url="url:N")
     wave = alt.Chart(look.rounded(found.wave)).mark_rect(color=look.INK["grey"]).encode(x=x, x2=x2, y=y, y2=y2)
 
     tokens = look.rounded(found.tokens)

@@ -12,7 +12,7 @@ Sizes (layers, width, heads) and token ids are read from the checkpoint's own co
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 __all__ = ["CARDS", "Hub", "ModelCard", "card"]
@@ -107,6 +107,7 @@ _TINY_OMNI = ModelCard(
 )
 
 OWN_FACTS = ("system", "window", "dtype", "taught", "known_from", "audio_rate")
+OWN_FACTS += ("sink_dims", "sink_tau", "hubs")
 """What a folder's ``card.json`` may say of it."""
 
 CARDS: dict[str, ModelCard] = {
@@ -118,8 +119,7 @@ CARDS: dict[str, ModelCard] = {
             name="tiny-omni-plain",
             source=DATA / "models" / "tiny-omni-plain",
             hubs=(),
-            known_from="made here: avsink.data.toyworld; it was taught no hubs, and its sinks are looked for where "
-            "those of tiny-omni are",
+            known_from="made here: avsink.data.toyworld; it was taught no hubs: sinks are looked for as in tiny-omni",
         ),
         replace(
             _QWEN25_OMNI,
@@ -158,7 +158,7 @@ def card(name: str | Path) -> ModelCard:
 
 def write_facts(entry: ModelCard, folder: Path) -> None:
     """Leave a card's facts about prompt and window in a folder, for when it is loaded under another name."""
-    facts = {name: getattr(entry, name) for name in OWN_FACTS}
+    facts = {name: getattr(entry, name) for name in OWN_FACTS} | {"hubs": [astuple(hub) for hub in entry.hubs]}
     (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
@@ -169,6 +169,10 @@ def _own_facts(folder: Path) -> dict:
     facts = json.loads(path.read_text())
     if unknown := set(facts) - set(OWN_FACTS):
         raise ValueError(f"{path} says {', '.join(sorted(unknown))}; a card.json may say {', '.join(OWN_FACTS)}")
+    if facts.get("sink_dims") is not None:
+        facts["sink_dims"] = tuple(facts["sink_dims"])
+    if "hubs" in facts:
+        facts["hubs"] = tuple(Hub(*hub) for hub in facts["hubs"])
     return facts
 
 

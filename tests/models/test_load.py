@@ -15,7 +15,7 @@ from samples import clip_sample
 
 import avsink
 from avsink.models import CARDS, MissingModel
-from avsink.models.cards import write_facts
+from avsink.models.cards import Hub, write_facts
 
 
 @pytest.fixture
@@ -42,6 +42,11 @@ def test_a_folder_may_say_what_its_maker_knows(copy):
     told = avsink.card(copy)
     assert (told.system, told.window, told.taught) == ("You are a helpful assistant.", 3, True)
     assert told.name == copy.name and told.source == copy
+    (copy / "card.json").write_text(
+        json.dumps({"sink_dims": [3, 7], "sink_tau": 5.0, "hubs": [["video", "unimodal", 0, 0]]})
+    )
+    own = avsink.card(copy)
+    assert (own.sink_dims, own.sink_tau, own.hubs) == ((3, 7), 5.0, (Hub("video", "unimodal", 0, 0),))
     (copy / "card.json").write_text(json.dumps({"sytem": "typo"}))
     with pytest.raises(ValueError, match="card.json says sytem; a card.json may say system, window"):
         avsink.card(copy)
