@@ -78,7 +78,8 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """`effects` for a page, in points; what is missing is left empty."""
-    shown = {"dominant": table["dominance"], "restored": table["restored"].str.replace(" ", NBSP)}
+    named = table["dominance"] + ": " + table["restored"]
+    shown = {"dominant: restored": named.str.replace(" ", NBSP)}
     for value, name in zip(VALUES, ("IE_clean", "IE_corrupt"), strict=True):
         shown[f"{name}, reported"] = [_points(x) for x in table[f"reported_{value}"]]
         cells = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)

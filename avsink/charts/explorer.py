@@ -97,7 +97,7 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
         x2="0.24 + 0.66 * datum.mean",
         y=f"{top} + {BAR} * ({order})",
         y2=f"{top} + {BAR} * ({order}) + {0.7 * BAR}",
-        label="'read by later ' + datum.kind",
+        label="'by ' + datum.kind",
         amount="format(datum.mean, '.1%')",
         x_label="0.23",
         x_amount="0.245 + 0.66 * datum.mean",
