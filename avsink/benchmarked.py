@@ -39,7 +39,7 @@ def parity() -> pd.DataFrame:
         "bf16_engine_mean": "mean |Δ logit|, bfloat16",
         "bf16_plain_mean": "the same of a plain pass",
     }
-    return rows[list(shown)].rename(columns=shown)
+    return _named(rows, shown)
 
 
 def speed(name: str = "knockout") -> pd.DataFrame:
@@ -71,7 +71,7 @@ def groups(rows: pd.DataFrame) -> pd.DataFrame:
         "ratio_to_causal": "than passes with masks in the window alone",
         "ratio_to_eager": "than eager passes",
     }
-    return rows[list(shown)].rename(columns=shown)
+    return _named(rows, shown)
 
 
 def memory() -> pd.DataFrame:
@@ -93,7 +93,7 @@ def observers() -> pd.DataFrame:
         "growth_mib": "memory added, MiB",
         "ratio_of_growth_mib": "× plain ",
     }
-    return rows.dropna(subset=["growth_mib"])[list(shown)].rename(columns=shown)
+    return _named(rows.dropna(subset=["growth_mib"]), shown)
 
 
 def discarding() -> pd.DataFrame:
@@ -108,6 +108,11 @@ def discarding() -> pd.DataFrame:
         "arithmetic_saving": "arithmetic saved",
         "share": "of it, as time",
     }
+    return _named(rows, shown)
+
+
+def _named(rows: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
+    """These columns, under the names that a page shows."""
     return rows[list(shown)].rename(columns=shown)
 
 

@@ -69,15 +69,12 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
     layout = inputs.layout
     text = torch.cat([layout.question, layout.header, layout.last]).unique()
     keys = torch.cat([layout.video, layout.audio]).sort().values
-    sinks, means, weights = observe(
-        model,
-        inputs,
-        [
-            SinkObserver(card, layout),
-            ColumnMeans(video=layout.video, audio=layout.audio, text=text),
-            Readers(keys),
-        ],
-    )
+    means_of = ColumnMeans(video=layout.video, audio=layout.audio, text=text)
+    sinks, means = observe(model, inputs, [SinkObserver(card, layout), means_of])
+    often = sinks.flags[:, keys].sum(dim=0).float() + sinks.phi[:, keys].mean(dim=0) / 1e3
+    asked = _asked(often, keys, layout)
+    # A pass of its own: whom to ask is known only now, and readers of all tokens would be layers x N x N numbers.
+    (weights,) = observe(model, inputs, [Readers(asked)])
     shown = list(np.unique(np.linspace(0, model.n_layers - 1, min(12, model.n_layers)).round().astype(int)))
     shown = shown if layers is None else list(layers)
     clip = read_clip(clips[0].path, fps=card.fps, max_frames=card.max_frames)
@@ -92,25 +89,23 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
         )
         for layer in shown
     ]
-    often = sinks.flags[:, keys].sum(dim=0).float() + sinks.phi[:, keys].mean(dim=0) / 1e3
-    asked = _asked(often, keys, layout)
     return Exploration(
         frames=frames,
         wave=wave,
         tokens=pd.concat(tables, ignore_index=True),
-        readers=_readers(weights, keys, asked, places, shown),
+        readers=_readers(weights[:, keys], keys, asked, places, shown),
         height=height,
         first=int(keys[int(often.argmax())]),
     )
 
 
 def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
-    """Indices into `keys` of the tokens whose readers are kept."""
+    """Those of `keys` whose readers are kept: of each sense, the ones that are sinks most often."""
     kept = []
     for group in (layout.video, layout.audio):
         own = torch.isin(keys, group).nonzero()[:, 0]
         kept.append(own[often[own].argsort(descending=True, stable=True)[:MOST]])
-    return torch.cat(kept).sort().values
+    return keys[torch.cat(kept).sort().values]
 
 
 def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]:
@@ -161,12 +156,14 @@ def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n
 
 
 def _readers(weights: torch.Tensor, keys, asked, places: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
-    """Media tokens that read the asked ones with more than `FEWEST` of their attention."""
+    """Media tokens that read the asked ones with more than `FEWEST` of their attention.
+
+    weights: (layers, keys, asked).
+    """
     rows = []
     for layer in layers:
-        own = weights[layer][keys][:, asked]  # (readers, asked)
-        for reader, at in (own > FEWEST).nonzero().tolist():
-            if reader != int(asked[at]):
-                rows.append((int(layer), int(keys[asked[at]]), int(keys[reader]), float(own[reader, at])))
+        for reader, at in (weights[layer] > FEWEST).nonzero().tolist():
+            if keys[reader] != asked[at]:
+                rows.append((int(layer), int(asked[at]), int(keys[reader]), float(weights[layer, reader, at])))
     table = pd.DataFrame(rows, columns=["layer", "key", "position", "weight"])
     return table.merge(places, on="position", how="left")

@@ -41,6 +41,7 @@ __all__ = [
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
 """Of a manifest."""
 DOMINANT = ("audio", "video")
+SOURCES = ["tracing.py", "dominance.py", "sinks.py", "observe.py"]
 Objects = Callable[[Sample], Mapping[str, Tensor] | None]  # a sample -> modality -> its object tokens
 
 
@@ -220,9 +221,6 @@ def recovered(rows: pd.DataFrame, card, *, share: int) -> pd.DataFrame:
         precision = hits / len(found) if len(found) else float("nan")
         tables.append((modality, taught, len(found), precision, hits / taught, right / taught))
     return pd.DataFrame(tables, columns=["modality", "taught", "found", "precision", "recall", "right_kind"])
-
-
-SOURCES = ["tracing.py", "dominance.py", "sinks.py", "observe.py"]
 
 
 def _as_the_manifest_says(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

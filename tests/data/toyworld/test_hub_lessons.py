@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from noise import noise_bank
 
 from avsink.data.toyworld import hubs, jobs
-from avsink.data.toyworld.bank import Bank
 from avsink.data.toyworld.lessons import Teacher
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import IGNORE
-from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.teaching import Classroom, teach_hubs
 from avsink.data.toyworld.towers import features
 from avsink.models.cards import CARDS
@@ -18,24 +17,10 @@ from avsink.models.cards import CARDS
 CARD = CARDS["tiny-omni"]
 
 
-def _bank(shape):
-    count = 4 * len(NAMES)
-    label, still = torch.arange(count) % len(NAMES), torch.arange(count) >= count // 2
-    return Bank(inputs=torch.randn(count, *shape).half(), label=label, level=torch.zeros(count), still=still)
-
-
-@pytest.fixture(scope="module")
-def untaught():
-    from avsink.data.toyworld.build import build_model, build_tokenizer
-
-    tokenizer = build_tokenizer()
-    return build_model(tokenizer, layers=8), tokenizer
-
-
 @pytest.fixture(scope="module")
 def teacher(untaught):
     model, tokenizer = untaught
-    see, hear = features(model, _bank((36, 1176)), "video"), features(model, _bank((64, 20)), "audio")
+    see, hear = features(model, noise_bank((36, 1176)), "video"), features(model, noise_bank((64, 20)), "audio")
     return Teacher(tokenizer, see, hear, seed=0, hubs=CARD.hubs, sink_dims=CARD.sink_dims)
 
 

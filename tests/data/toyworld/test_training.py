@@ -5,9 +5,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from noise import noise_bank
 
 from avsink.data.toyworld import jobs
-from avsink.data.toyworld.bank import NOTHING, UNSURE, Bank, _labels
+from avsink.data.toyworld.bank import NOTHING, UNSURE, _labels
 from avsink.data.toyworld.features import Features
 from avsink.data.toyworld.lessons import Teacher
 from avsink.data.toyworld.log import Log
@@ -27,21 +28,6 @@ JOBS = [
 ]
 
 
-def _bank(shape):
-    count = 4 * len(NAMES)
-    label = torch.arange(count) % len(NAMES)
-    still = torch.arange(count) >= count // 2
-    return Bank(inputs=torch.randn(count, *shape).half(), label=label, level=torch.zeros(count), still=still)
-
-
-@pytest.fixture(scope="module")
-def untaught():
-    from avsink.data.toyworld.build import build_model, build_tokenizer
-
-    tokenizer = build_tokenizer()
-    return build_model(tokenizer, layers=8), tokenizer
-
-
 @pytest.fixture(scope="module")
 def model(untaught):
     """The untaught model, as `avsink.load("tiny-omni")` would hand it out."""
@@ -57,7 +43,7 @@ def model(untaught):
 @pytest.fixture(scope="module")
 def teacher(untaught):
     model, tokenizer = untaught
-    see, hear = features(model, _bank((36, 1176)), "video"), features(model, _bank((64, 20)), "audio")
+    see, hear = features(model, noise_bank((36, 1176)), "video"), features(model, noise_bank((64, 20)), "audio")
     return Teacher(tokenizer, see, hear, seed=0)
 
 
@@ -186,8 +172,12 @@ def test_each_stage_moves_its_part_and_no_other(teacher, untaught, tmp_path):
         return {name.split(".")[1] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
 
     words, log = WordIds(tokenizer), Log(tmp_path / "log.jsonl", "test")
-    assert moved(lambda: teach_tower(model, _bank((36, 1176)), words, "video", log, steps=2, batch=4)) == {"visual"}
-    assert moved(lambda: teach_tower(model, _bank((64, 20)), words, "audio", log, steps=2, batch=4)) == {"audio_tower"}
+    assert moved(lambda: teach_tower(model, noise_bank((36, 1176)), words, "video", log, steps=2, batch=4)) == {
+        "visual"
+    }
+    assert moved(lambda: teach_tower(model, noise_bank((64, 20)), words, "audio", log, steps=2, batch=4)) == {
+        "audio_tower"
+    }
     parts = moved(lambda: teach_lessons(model, teacher, log, steps=4, shares=SHARES, rate=0.008))
     assert parts == {"language_model"}
 
@@ -201,7 +191,7 @@ def test_seconds_are_labelled_by_what_is_there():
 
 
 def test_a_muted_second_is_the_towers_answer_to_zeros(untaught, model, tmp_path):
-    see = features(untaught[0], _bank((36, 1176)), "video")
+    see = features(untaught[0], noise_bank((36, 1176)), "video")
     sample = jobs.sounding_object(np.random.default_rng(3), id="x").write(tmp_path)
     tensors = model.prepare(sample, mute=("video",)).tensors
     tower = untaught[0].model.visual
