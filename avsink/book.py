@@ -80,7 +80,7 @@ RUNS = (
     Run(notebook="hubs3_sinks", model="tiny-omni"),
     *(
         Run(notebook=notebook, model="tiny-omni-plain", variant="control")
-        for notebook in ("hubs2_where", "hubs_calibration")
+        for notebook in ("hubs2_where", "hubs3_sinks", "hubs_calibration")
     ),
     Run(notebook="hubs_calibration", model="tiny-omni"),
     Run(notebook="engine", model="tiny-omni"),

@@ -82,7 +82,8 @@ def clip(path: Path, *, caption: str, description: str) -> Figure:
 def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
     if not book:
         return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}")
-    spec = json.dumps(chart.to_dict(), ensure_ascii=False).replace("<", "\\u003c")  # no tag may begin in it
+    spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
+    spec = spec.replace("<", "\\u003c")  # no tag may begin in it
     missing = "<noscript>This chart needs JavaScript; its data are below.</noscript>"
     return f'<div class="avsink-chart">{missing}<script type="application/json">{spec}</script></div>'
 

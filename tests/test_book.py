@@ -182,10 +182,11 @@ def test_findings_show_charts(pages):
         assert 'class="avsink-chart"' in html, f"{run.page} declares no chart: was it executed for the book?"
 
 
-def test_a_chart_that_cannot_be_drawn_says_so(chromium, tmp_path):
-    """Without Vega, the page tells its reader, and tells this test."""
+@pytest.mark.parametrize("spec", ['{"mark": "bar"}', '{"value": NaN}'], ids=["without Vega", "not JSON"])
+def test_a_chart_that_cannot_be_drawn_says_so(chromium, tmp_path, spec):
+    """The page tells its reader, and tells this test."""
     shutil.copy(STATIC / "charts.js", tmp_path)
-    chart = '<div class="avsink-chart"><script type="application/json">{"mark": "bar"}</script></div>'
+    chart = f'<div class="avsink-chart"><script type="application/json">{spec}</script></div>'
     (tmp_path / "page.html").write_text(f"<body>{chart}<script src='charts.js'></script></body>")
     visit = Visit(chromium, tmp_path / "page.html")
     assert visit.charts()[0]["state"] == "failed"

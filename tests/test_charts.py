@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 
 import pandas as pd
@@ -139,6 +140,15 @@ def test_in_the_book_a_chart_is_inert_data(drawn):
     html = draw(rows, **WORDS, **extra).to_html(book=True)
     assert html.count('class="avsink-chart"') == 1
     assert "http" not in re.sub(r'"\$schema": ?"[^"]+"', "", html), "the page must not need a network"
+
+
+def test_where_nothing_was_measured_the_chart_is_json_all_the_same():
+    """A table without a measured row makes columns of objects of its numbers; NaN in one is no JSON."""
+    unmeasured = DOTS[:1].astype({name: object for name in ("low", "high", "n")}).replace({None: float("nan")})
+    html = charts.dot_plot(unmeasured, **WORDS, title="accuracy").to_html(book=True)
+    spec = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL).group(1)
+    (rows,) = json.loads(spec, parse_constant=pytest.fail)["datasets"].values()
+    assert rows == [{"label": "Speech", "group": "reported", "value": 0.4, "low": None, "high": None, "n": None}]
 
 
 def test_in_a_plain_notebook_a_chart_draws_itself(monkeypatch):

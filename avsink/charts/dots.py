@@ -61,7 +61,7 @@ def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> F
     df: one row per (label, group): `ratio`, and `limit`, what the ratio could be if only arithmetic counted.
     """
     look.require(df, "label", "group", "ratio", "limit")
-    rows = df.reset_index(drop=True).round(3)
+    rows = look.rounded(df)
     labels, groups = list(dict.fromkeys(rows["label"])), list(dict.fromkeys(rows["group"]))
     inks = [look.INK[name] for name in ("blue", "orange", "green", "purple")][: len(groups)]
     base = alt.Chart(rows).encode(

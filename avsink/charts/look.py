@@ -93,8 +93,12 @@ def require(df: pd.DataFrame, *columns: str) -> None:
 
 
 def rounded(df: pd.DataFrame) -> pd.DataFrame:
-    """Four significant places are more than a screen shows, and keep the page small."""
-    return df.reset_index(drop=True).round(4)
+    """Four decimal places are more than a screen shows, and keep the page small.
+
+    Numbers become columns of numbers: Altair writes what is missing in one as null, in a column of objects as NaN,
+    which is no JSON.
+    """
+    return df.reset_index(drop=True).infer_objects().round(4)
 
 
 def layer_axis(layers: pd.Series) -> alt.Axis:

@@ -63,15 +63,25 @@
       if (apart && excess > 0 && axes < 320) return draw(chart, axes + excess + 3);
       place.parentElement.dataset.state = "drawn";
     } catch (error) {
-      place.parentElement.dataset.state = "failed";
-      place.textContent = `This chart could not be drawn (${error.message}). Its data are below.`;
+      failed(place, error);
     }
   }
 
+  function failed(place, error) {
+    place.parentElement.dataset.state = "failed";
+    place.textContent = `This chart could not be drawn (${error.message}). Its data are below.`;
+  }
+
   function declare(element) {
-    const spec = JSON.parse(element.querySelector("script").textContent);
     const place = document.createElement("div");
     element.append(place);
+    let spec;
+    try {
+      spec = JSON.parse(element.querySelector("script").textContent);
+    } catch (error) {
+      failed(place, error);
+      return null;
+    }
     const chart = { spec, place, width: 0, view: null, done: Promise.resolve() };
     chart.redraw = () => { chart.done = chart.done.then(() => draw(chart)); }; // one after the other
     new ResizeObserver(() => { if (Math.abs(place.clientWidth - chart.width) > 8) chart.redraw(); }).observe(place);
@@ -79,7 +89,7 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    const charts = [...document.querySelectorAll(".avsink-chart")].map(declare);
+    const charts = [...document.querySelectorAll(".avsink-chart")].map(declare).filter(Boolean);
     const themed = new MutationObserver(() => charts.forEach((chart) => chart.redraw()));
     themed.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   });
