@@ -21,7 +21,7 @@ problem, too: the files were appended to. Item lists are read by `avsink.data.re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ import pandas as pd
 
 from avsink.data import tables
 from avsink.data.loaded import Problem
-from avsink.data.released_files import Released, clip_of, find, json_lines, number, probability, text
+from avsink.data.released_files import Released, clip_of, find, gather, json_lines, number, probability, text
 from avsink.data.tables import TableError
 
 __all__ = ["CONDITIONS", "TOKEN_SETS", "effects", "histories", "results"]
@@ -139,37 +139,12 @@ def effects(*paths: Path | str) -> Released:
     return _lines(paths, "restored_correct_word_prob", rows, [*columns, "ie_clean", "ie_corrupt", "patched"])
 
 
-def _lines(
-    paths: Iterable[Path | str],
-    key: str,
-    convert: Callable[[Path, Mapping[str, object]], list[dict]],
-    columns: list[str],
-) -> Released:
-    """Files of one object a line. One in which no line has the key is another kind of file, and one problem."""
-    found, problems = [], []
+def _lines(paths: Iterable[Path | str], key: str, convert, columns: list[str]) -> Released:
+    """`gather` of files of one object a line."""
     files = find(paths, lambda path: not HISTORY.fullmatch(path.name), "*.json")
-    for path in files:
-        try:
-            rows = json_lines(path)
-            if not any(key in row.values for row in rows):
-                raise TableError(f"{path.name} has no line with {key}: it is another kind of file, or empty")
-        except TableError as error:
-            problems.append(Problem(id=path.name, reason=str(error), where=str(path)))
-            continue
-        first: dict[str, str] = {}
-        for row in rows:
-            id = f"({row.where})"
-            try:
-                if row.fault:
-                    raise ValueError(row.fault)
-                id = clip_of(row.values.get("video"))
-                if id in first:
-                    raise ValueError(f"another row of this sample stands at {first[id]}")
-                first[id] = row.where
-                found += convert(path, row.values)
-            except ValueError as error:
-                problems.append(Problem(id=id, reason=str(error), where=row.where))
-    return Released(table=pd.DataFrame(found, columns=columns), problems=tuple(problems), files=files)
+    return gather(
+        files, json_lines, key=key, clip=lambda values: clip_of(values.get("video")), convert=convert, columns=columns
+    )
 
 
 def _history_of(path: Path) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 1. `find`: the files of a kind below folders, or files that are named;
 2. `json_lines`: files called ``.json`` that hold one object a line;
-3. `clip_of`: which clip a row shows; it is given as a path, a name, or the list of its frames;
-4. `text`, `number`, `probability`: values as they should be. ValueError, in words for people, if they are not.
+3. `gather`: their rows as a table, and what is wrong with them;
+4. `clip_of`: which clip a row shows; it is given as a path, a name, or the list of its frames;
+5. `text`, `number`, `probability`: values as they should be. ValueError, in words for people, if they are not.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import pandas as pd
 from avsink.data import tables
 from avsink.data.loaded import Problem
 from avsink.data.sources import MissingData
-from avsink.data.tables import Row
+from avsink.data.tables import Row, TableError
 
-__all__ = ["Released", "clip_of", "find", "json_lines", "number", "probability", "text"]
+__all__ = ["Released", "clip_of", "find", "gather", "json_lines", "number", "probability", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,45 @@ def json_lines(path: Path) -> list[Row]:
         except (ValueError, RecursionError) as error:
             rows.append(Row(values={}, where=where, fault=f"it is not JSON: {error}"))
     return rows
+
+
+def gather(
+    files: tuple[Path, ...],
+    read: Callable[[Path], list[Row]],
+    *,
+    key: str,
+    clip: Callable[[Mapping[str, object]], str],
+    convert: Callable[[Path, Mapping[str, object]], list[dict]],
+    columns: list[str],
+) -> Released:
+    """Rows of files that hold one clip once. read: of one file, may raise `TableError`. clip: which one a row shows.
+
+    A file in which no row has the key is another kind of file, and one problem. convert: what a row becomes. It and
+    clip may raise ValueError.
+    """
+    found, problems = [], []
+    for path in files:
+        try:
+            rows = read(path)
+            if not any(key in row.values for row in rows):
+                raise TableError(f"{path.name} has no row with {key}: it is another kind of file, or empty")
+        except TableError as error:
+            problems.append(Problem(id=path.name, reason=str(error), where=str(path)))
+            continue
+        first: dict[str, str] = {}
+        for row in rows:
+            id = f"({row.where})"
+            try:
+                if row.fault:
+                    raise ValueError(row.fault)
+                id = clip(row.values)
+                if id in first:
+                    raise ValueError(f"another row of this clip stands at {first[id]}")
+                first[id] = row.where
+                found += convert(path, row.values)
+            except ValueError as error:
+                problems.append(Problem(id=id, reason=str(error), where=row.where))
+    return Released(table=pd.DataFrame(found, columns=columns), problems=tuple(problems), files=files)
 
 
 def clip_of(video: object) -> str:

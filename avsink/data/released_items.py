@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
 
 from avsink.data import tables
 from avsink.data.clips import Clips
-from avsink.data.loaded import Loaded, Problem, collect
-from avsink.data.released_files import Released, clip_of, find, probability, text
+from avsink.data.loaded import Loaded, collect
+from avsink.data.released_files import Released, clip_of, find, gather, probability, text
 from avsink.data.sample import Media, Sample, Text
 from avsink.data.tables import Row, TableError
 from avsink.data.toyworld import prompts
@@ -75,23 +73,20 @@ def items(*paths: Path | str) -> Released:
     paths of the raw frames), and, None where a list does not have them, predicted_av, predicted_v, predicted_a,
     o_clean, o_corrupt, p_clean_clean, p_clean_corrupt, p_corrupted_clean, p_corrupted_corrupt.
     """
-    found: list[dict] = []
 
-    def add(case: str, values: Mapping[str, object]) -> None:
-        row = {"sample": values["clip"], "case": case, "label": text(values, "label")}
+    def rows(path: Path, values: Mapping[str, object]) -> list[dict]:
+        row = {"sample": values["clip"], "case": path.stem, "label": text(values, "label")}
         row |= {"label_name": text(values, "label_name"), "options": _options(values)}
         media = values["media"]
         row["media"] = tuple(map(str, media)) if isinstance(media, list) else media
         for name, column in {**PREDICTIONS, **RUNS}.items():
             row[column] = text(values, name) if name in values else None
-        found.append(
-            row | {c: probability(values, name) if name in values else None for name, c in PROBABILITIES.items()}
-        )
+        return [row | {c: probability(values, name) if name in values else None for name, c in PROBABILITIES.items()}]
 
     columns = ["sample", "case", "label", "label_name", "options", "media"]
     columns += [*PREDICTIONS.values(), *RUNS.values(), *PROBABILITIES.values()]
-    files, problems = _each(paths, "choices", add)
-    return Released(table=pd.DataFrame(found, columns=columns), problems=problems, files=files)
+    files = find(paths, lambda path: path.suffix == ".json", "*.json")
+    return gather(files, chats, key="choices", clip=lambda values: str(values["clip"]), convert=rows, columns=columns)
 
 
 def samples(path: Path | str, clips: Path | str) -> Loaded:
@@ -154,35 +149,6 @@ def captions(path: Path | str, clips: Path | str) -> Loaded:
 
     found, problems = collect(f"{NAME}/{path.stem}", chats(path), key="clip", convert=convert)
     return Loaded(name=NAME, samples=found, problems=problems, tables=(path,))
-
-
-def _each(
-    paths: tuple[Path | str, ...], key: str, add: Callable[[str, Mapping[str, object]], None]
-) -> tuple[tuple[Path, ...], tuple[Problem, ...]]:
-    """Every item of every list; files and problems. A file of which no item has the key is one problem."""
-    problems = []
-    files = find(paths, lambda path: path.suffix == ".json", "*.json")
-    for path in files:
-        try:
-            rows = chats(path)
-            if not any(key in row.values for row in rows):
-                raise TableError(f"{path.name} has no item with {key}: it is another kind of list, or empty")
-        except TableError as error:
-            problems.append(Problem(id=path.name, reason=str(error), where=str(path)))
-            continue
-        first: dict[str, str] = {}
-        for row in rows:
-            id = str(row.values.get("clip") or f"({row.where})")
-            try:
-                if row.fault:
-                    raise ValueError(row.fault)
-                if id in first:
-                    raise ValueError(f"another item of this clip stands at {first[id]}")
-                first[id] = row.where
-                add(path.stem, row.values)
-            except ValueError as error:
-                problems.append(Problem(id=id, reason=str(error), where=row.where))
-    return files, tuple(problems)
 
 
 def _options(values: Mapping[str, object]) -> tuple[str, ...]:

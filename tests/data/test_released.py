@@ -147,7 +147,7 @@ def test_effects_are_those_of_the_papers_formulas(root):
         ({"a": 3}, "its a is 3; a text is expected"),
         ({"label": " "}, "its label is ' '; a text is expected"),
         ({"video": []}, r"its video is \[\]; a clip or its frames are expected"),
-        ({"video": STEMS[0]}, "another row of this sample stands at file.json, line 1"),
+        ({"video": STEMS[0]}, "another row of this clip stands at file.json, line 1"),
     ],
 )
 def test_a_bad_line_is_a_problem_and_the_others_stay(tmp_path, changes, reason):
@@ -177,7 +177,7 @@ def test_folders_that_say_nothing(tmp_path):
     assert "its folder is 'both'; the condition is expected: av, v, a" in results(step1).problems[0].reason
     step2 = write_json(tmp_path / "people" / "best_sink" / "f.json", [effect_line(0)], lines=True)
     assert "its folder is 'best_sink'; a token set is expected: all, object" in effects(step2).problems[0].reason
-    assert "has no line with av_prob: it is another kind of file" in results(step2).problems[0].reason
+    assert "has no row with av_prob: it is another kind of file" in results(step2).problems[0].reason
     bad = write_json(tmp_path / "people" / "all" / "f.json", [effect_line(0, layerlist_len="many")], lines=True)
     assert "its layerlist_len is 'many'; a whole number is expected" in effects(bad).problems[0].reason
     for read in (histories, results, effects, items):

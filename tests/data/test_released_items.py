@@ -85,7 +85,7 @@ def test_their_sets_of_labels_serve_our_items(root, tmp_path):
         (chat(None, **{"choices": choices(1)}), "its video is None"),
         ([{"role": "system", "content": []}], "it is no chat with a user's turn"),
         (7, "it is no chat with a user's turn"),
-        (step1_item(0), "another item of this clip stands at list.json, item 1"),
+        (step1_item(0), "another row of this clip stands at list.json, item 1"),
     ],
 )
 def test_a_bad_item_is_a_problem_and_the_others_stay(tmp_path, item, reason):
@@ -107,6 +107,6 @@ def test_captions_leave_out_the_header_that_got_in(root):
 
 def test_lists_of_another_kind(root, tmp_path):
     found = items(root / "json_files/asd")
-    assert len(found.table) == 0 and "has no item with choices: it is another kind of list" in found.problems[0].reason
+    assert len(found.table) == 0 and "has no row with choices: it is another kind of file" in found.problems[0].reason
     with pytest.raises(TableError, match="x.json is no list of chats"):
         samples(write_json(tmp_path / "x.json", {}), tmp_path)
