@@ -129,13 +129,16 @@ class _Pass:
     def _inputs(self, layer: int, node: Node, before: dict[Node, Tensor]) -> Tensor:
         """(rows, width): what the parent left, what another run gives, and clean rows."""
         step, parent = node.step, node.parent
-        if parent is not None and parent.step.rows is step.rows and not step.enters_given:
-            return before[parent]
-        inputs = self.states.inputs[layer][step.rows]
+        if parent is not None and not step.enters_given:
+            if parent.step.rows is step.rows:
+                return before[parent]
+            if torch.isin(step.rows, parent.step.rows).all():
+                return before[parent][torch.searchsorted(parent.step.rows, step.rows)]
+        inputs = self.states.entering(layer, step.rows)
         if parent is not None:
             _copy(before[parent], parent.step.rows, into=inputs, at=step.rows)
-        for positions, run in step.given:
-            _copy(run.inputs[layer][positions].to(inputs.device), positions, into=inputs, at=step.rows)
+        for positions, run in step.given if step.enters_given else ():
+            _copy(run.entering(layer, positions).to(inputs.device), positions, into=inputs, at=step.rows)
         return inputs
 
     def _lent(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> tuple[Tensor, Tensor] | None:

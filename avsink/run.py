@@ -147,13 +147,15 @@ class Run:
         return logits(self.model, self.model.decoder.norm(self.states.output[wanted]))
 
 
-def clean_run(model, inputs, *, observers: Sequence[Listener] = ()) -> Run:
+def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: bool = True) -> Run:
     """Run the prompt as it is. `model` and `inputs` are `avsink.load(...)` and `model.prepare(sample)`.
 
     observers: of `avsink.observe`, to measure in the same pass.
+    between: keep the states between layers. Without them a run is several times smaller, keys and values being narrower
+        than states; it can be replayed, and restored from, under plans that act at every layer, and no others.
     """
     inputs = inputs.to(model.device)
-    states, output = record(model, inputs, observers)
+    states, output = record(model, inputs, observers, between=between)
     return Run(model=model, inputs=inputs, states=states, logits=logits(model, output[-1:])[0])
 
 

@@ -29,7 +29,8 @@ __all__ = ["Listener", "States", "decoder_inputs", "logits", "record", "run_deco
 class States:
     """One prompt of N tokens, layer by layer.
 
-    inputs: of each layer, (N, width). keys, values: of each layer, (key heads, N, D), keys rotated.
+    inputs: of each layer, (N, width); of the first alone, if the run kept none between layers. keys, values: of each
+    layer, (key heads, N, D), keys rotated.
     output: of the last layer, before the final norm, (N, width).
     added: layer -> what the decoder adds to that layer's output, (N, width); most families add nothing.
     rotary: cosines and sines of all positions, each (1, N, D). tokens: ids (N,), or None if they were not at hand.
@@ -51,7 +52,16 @@ class States:
 
     @property
     def n_layers(self) -> int:
-        return len(self.inputs)
+        return len(self.keys)
+
+    def entering(self, layer: int, positions: Tensor) -> Tensor:
+        """What enters the layer at these positions, (positions, width)."""
+        if layer >= len(self.inputs):
+            raise ValueError(
+                f"a plan needs what enters layer {layer}, but this run kept nothing between layers, which is enough "
+                "only for plans that act at all of them; use clean_run(..., between=True), the default"
+            )
+        return self.inputs[layer][positions]
 
     def differs(self, other: States, *, at: Tensor) -> str | None:
         """Why rows `at` of the other run cannot stand in for rows of this one; None if they can."""
@@ -146,10 +156,13 @@ def run_decoder(model, arguments: Mapping[str, object], listeners: Sequence[List
         return model.decoder(**arguments).last_hidden_state[0]
 
 
-def record(model, inputs, listeners: Sequence[Listener] = ()) -> tuple[States, Tensor]:
-    """Steps 1 to 3: the states, and the decoder's output behind its final norm, (N, width)."""
+def record(model, inputs, listeners: Sequence[Listener] = (), *, between: bool = True) -> tuple[States, Tensor]:
+    """Steps 1 to 3: the states, and the decoder's output behind its final norm, (N, width).
+
+    between: keep the inputs of all layers, and not of the first alone.
+    """
     arguments = decoder_inputs(model, inputs)
-    keeper = _Keeper(model.decoder, arguments)
+    keeper = _Keeper(model.decoder, arguments, between=between)
     output = run_decoder(model, arguments, [keeper, *listeners])
     return keeper.states(tokens=inputs.tensors.get("input_ids")), output
 
@@ -188,15 +201,16 @@ def _hooks(layers: Sequence[torch.nn.Module], listeners: Sequence[Listener]) -> 
 class _Keeper(Listener):
     """Keeps what `States` are made of, by reference."""
 
-    def __init__(self, decoder, arguments: Mapping[str, object]):
-        self.decoder, self.arguments = decoder, arguments
+    def __init__(self, decoder, arguments: Mapping[str, object], *, between: bool):
+        self.decoder, self.arguments, self.between = decoder, arguments, between
         self.inputs, self.keys, self.values, self.added = [], [], [], {}
         self.output = self.rotary = None
 
     def enter(self, layer, states, arguments):
         if layer and states.data_ptr() != self.output.data_ptr():
             self.added[layer - 1] = self._added(layer - 1, self.output, states)
-        self.inputs.append(states)
+        if self.between or not layer:
+            self.inputs.append(states)
         self.rotary = arguments["position_embeddings"]
 
     def read(self, layer, query, key, value, *, scaling):

@@ -49,15 +49,19 @@ class Traced:
         return getattr(self.clean.inputs.layout, DOMINATED[self.dominance])
 
 
-def corrupt(model, sample, *, dominance: str | None = None) -> Traced:
+def corrupt(model, sample, *, dominance: str | None = None, between: bool = True) -> Traced:
     """Steps 1 and 2. dominance: if it is known already; else it is found with a third pass.
+
+    between: of `clean_run`, needed to restore within windows of layers.
 
     Raises `Unmeasured` for a sample that no modality dominates, or whose answer does not depend on the dominant one.
     """
     inputs = model.prepare(sample)
     observer = SinkObserver(model.card, inputs.layout)
-    clean = clean_run(model, inputs, observers=[observer])
-    muted = {name: clean_run(model, model.prepare(sample, mute=MUTED[name])) for name in _needed(dominance)}
+    clean = clean_run(model, inputs, observers=[observer], between=between)
+    muted = {
+        name: clean_run(model, model.prepare(sample, mute=MUTED[name]), between=between) for name in _needed(dominance)
+    }
     if dominance is None:
         dominance = dominant(clean.predicted, muted["a"].predicted, muted["v"].predicted)
     if dominance not in DOMINATED:
@@ -139,7 +143,7 @@ def sweep(
     objects: modality -> positions of its object tokens. Columns: sample, task, category, dominance, token_set, share,
     draw, o_clean, o_corrupt, and those of `effects`.
     """
-    traced = corrupt(model, sample, dominance=dominance)
+    traced = corrupt(model, sample, dominance=dominance, between=False)
     own = None if objects is None else objects.get(DOMINATED[traced.dominance])
     sets = token_sets(traced, objects=own, shares=shares, draws=draws, seed=seed)
     table = pd.concat([sets.drop(columns="positions"), effects(traced, list(sets["positions"]))], axis=1)

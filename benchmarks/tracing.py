@@ -58,7 +58,7 @@ class Bench:
         return sets
 
     def engine(self) -> Tensor:
-        clean, corrupted = clean_run(self.model, self.clean), clean_run(self.model, self.corrupted)
+        clean, corrupted = (clean_run(self.model, one, between=False) for one in (self.clean, self.corrupted))
         layers = range(self.n_layers)
         plans = [Restore(positions, layers, clean.states) for positions in self.sets]
         return corrupted.replay(plans, max_bytes=self.args.max_mib * common.MIB, progress=False)
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
     parser.add_argument("--reference-conditions", type=int, default=4, help="of the reference that are run")
-    parser.add_argument("--max-mib", type=int, default=64, help="that all replays together may take")
+    parser.add_argument("--max-mib", type=int, default=32, help="that all replays together may take")
     parser.add_argument("--no-peaks", action="store_true", help="leave out the peaks of memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     parser.set_defaults(tokens=[2000])

@@ -90,6 +90,28 @@ def test_everything_patched_is_the_other_run(run, other):
     torch.testing.assert_close(run.replay([itself])[0], run.probabilities, atol=1e-6, rtol=0)
 
 
+def test_a_run_without_states_between_layers_gives_the_same_at_every_layer_and_else_an_error(model, run, other):
+    slim, other_slim = (clean_run(model, one.inputs, between=False) for one in (run, other))
+    assert slim.states.n_layers == 4 and len(slim.states.inputs) == 1
+    assert torch.equal(slim.logits, run.logits)
+    layout, everywhere = run.inputs.layout, range(4)
+
+    def plans(states):
+        ends = Restore(layout.audio, everywhere, states), Block(layout.video, layout.question, everywhere)
+        return [Restore(layout.video, everywhere, states), Restore(layout.video[2:5], everywhere, states), ends]
+
+    assert torch.equal(slim.replay(plans(other_slim.states)), run.replay(plans(other.states)))
+    for begins_or_ends in (
+        Restore(layout.video, [2, 3], other.states),
+        Restore(layout.video, [0, 1], other_slim.states),
+        Block(layout.video, layout.question, [1]),
+    ):
+        with pytest.raises(ValueError, match="between=True"):
+            slim.replay([begins_or_ends])
+    with pytest.raises(ValueError, match="between=True"):
+        run.replay([Restore(layout.video, [0, 1], other_slim.states)])
+
+
 def test_logits_of_any_positions_in_the_order_asked(run, other):
     n, plans = run.states.n, some_plans(run, other)
     asked = [n - 1, 12, 30, 12]
