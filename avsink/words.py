@@ -9,7 +9,7 @@ import pandas as pd
 from avsink.allocation import shared_dimensions
 
 __all__ = [
-    *("accuracies", "by_level", "calibration", "changes", "dimensions", "drift", "effects", "energy"),
+    *("accuracies", "by_level", "calibration", "changes", "compared", "dimensions", "drift", "effects", "energy"),
     *("explored", "field", "layers", "leanings", "maps", "mds", "norms", "peaks", "shares", "shares_of"),
 ]
 
@@ -105,6 +105,13 @@ def effects(table: pd.DataFrame) -> str:
         numbers = ", ".join(f"{row['restored']} {100 * row['ie_clean']:.1f}" for _, row in known.iterrows())
         parts.append(f"{dominance}-dominant: {numbers or 'nothing measured'}")
     return f"IE_clean in points. {'; '.join(parts)}."
+
+
+def compared(points: pd.DataFrame) -> str:
+    """points: of `reported_hubs.shares`. Whose dots a reader sees."""
+    if "this run" in set(points["group"]):
+        return "this run with 95 % intervals, the paper's five models without"
+    return "the paper's five models; in this run there was nothing to compare with them"
 
 
 def peaks(curves: pd.DataFrame) -> str:
