@@ -22,9 +22,10 @@ import torch.nn.functional as F
 
 from avsink.data.toyworld.build import MEL_PER_SECOND
 from avsink.data.toyworld.hubs import HubTeacher
-from avsink.data.toyworld.lessons import VIDEO_TOKENS, Lesson, Teacher
+from avsink.data.toyworld.lessons import Teacher
 from avsink.data.toyworld.log import Log
 from avsink.data.toyworld.lookups import IGNORE, look_up_loss, look_ups
+from avsink.data.toyworld.marks import VIDEO_TOKENS, Lesson
 from avsink.data.toyworld.optim import Optimiser
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.routes import GATHER_LAYER, LOOK_UP_LAYER, MEDIA_LAYER, QUESTION_LAYER, attention_loss

@@ -7,7 +7,8 @@ The stages, each saved under `--work` and not done again:
 3. `video`, `audio`: the towers learn to name a second's object in the decoder's own word embeddings (`towers`);
 4. `hubs`: the decoder learns which tokens of a clip are to be sinks, and who reads whom (`hubs`); not of
    `tiny-omni-plain`, the control;
-5. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `teaching`);
+5. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `marks`,
+   `teaching`);
    `finish`: a short while more, captions above all.
 
 Everything is seeded, one thing aside: sums on several cores are not always added in the same order, so two trainings
