@@ -32,6 +32,14 @@ def clips(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_omni():
+    """The teaching model, loaded once for all tests that only read from it."""
+    import avsink
+
+    return avsink.load("tiny-omni", device="cpu", check=False)
+
+
+@pytest.fixture(scope="session")
 def untrained(tmp_path_factory) -> Path:
     """An untrained tiny-omni, saved as an ordinary folder."""
     from avsink.data.toyworld.build import build_model, build_processor, build_tokenizer

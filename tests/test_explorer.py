@@ -10,8 +10,8 @@ from avsink.observe import Maps, observe
 
 
 @pytest.fixture(scope="module")
-def model():
-    return avsink.load("tiny-omni", check=False)
+def model(tiny_omni):
+    return tiny_omni
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from avsink.allocation import GROUPS, MASKS
 
 
 @pytest.fixture(scope="module")
-def model():
-    return avsink.load("tiny-omni", check=False)
+def model(tiny_omni):
+    return tiny_omni
 
 
 def samples(task, n):

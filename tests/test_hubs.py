@@ -15,10 +15,8 @@ from avsink.verdicts import judge
 
 
 @pytest.fixture(scope="module")
-def model():
-    loaded = avsink.load("tiny-omni", check=False)
-    loaded.card = replace(loaded.card, sink_dims=(64, 40), sink_tau=1.0)  # any thresholds do for these tests
-    return loaded
+def model(tiny_omni):
+    return tiny_omni
 
 
 @pytest.fixture(scope="module")

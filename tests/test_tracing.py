@@ -72,12 +72,8 @@ def test_restoring_helps_until_the_question_has_read_the_hub():
 
 
 @pytest.fixture(scope="module")
-def model():
-    from dataclasses import replace
-
-    loaded = avsink.load("tiny-omni", check=False)
-    loaded.card = replace(loaded.card, sink_dims=(64, 40), sink_tau=1.0)  # any thresholds do for these tests
-    return loaded
+def model(tiny_omni):
+    return tiny_omni
 
 
 @pytest.fixture(scope="module")
