@@ -14,6 +14,7 @@ SIZES = {"tiny-omni": (150, 60), "tiny-omni-plain": (50, 15)}  # samples asked; 
 
 
 def _uneven():
+    """Where senses are unequal one often decides alone."""
     return [s for s in read_manifest(part="mixed") if abs(s.truth["fog"] - s.truth["noise"]) > 0.3]
 
 
@@ -22,10 +23,7 @@ def measured(tmp_path_factory):
     """model's name -> its rows of sinks and of tracing, on samples that one sense dominates."""
     root, found = str(tmp_path_factory.mktemp("results")), {}
     for name, (n, each) in SIZES.items():
-        model, samples = (
-            avsink.load(name, check=False),
-            _uneven()[:n],
-        )  # where senses are unequal one often decides alone
+        model, samples = avsink.load(name, check=False), _uneven()[:n]
         keep = {"data": "toyworld", "root": root}
         table = hubs.chosen(model, samples, each=each, seed=0, **keep)
         chosen = hubs.of_manifest(table, samples)
