@@ -1,7 +1,8 @@
 """What the benchmarks measured, as tables for the book.
 
 `data/benchmarks/` holds what `benchmarks/knockout.py` (at one length, and as `growth` at several), `observe.py`,
-`discard.py` and `parity.py` wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a
+`discard.py`, `tracing.py` (at the benchmarks' own size, and as `tracing-wide` at a published width) and `parity.py`
+wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a
 machine that does nothing else.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["discarding", "groups", "memory", "observers", "parity", "setting", "speed", "speed_in_words"]
+__all__ = ["discarding", "groups", "memory", "observers", "parity", "setting", "speed", "speed_in_words", "tracing"]
 
 FOLDER = Path(__file__).parent.parent / "data" / "benchmarks"
 
@@ -109,6 +110,29 @@ def discarding() -> pd.DataFrame:
         "share": "of it, as time",
     }
     return _named(rows, shown)
+
+
+def tracing() -> pd.DataFrame:
+    """The table of conditions of causal tracing, at two sizes of decoder: time, and memory beside a plain pass's."""
+    rows = []
+    for name in ("tracing", "tracing-wide"):
+        found = _read(name)
+        about, (row,) = found["settings"], found["rows"]
+        engine = next(peak for peak in found["peaks"] if peak["side"] == "engine")
+        memory = {"memory": engine["ratio"], "memory_of_run": engine["ratio_of_growth"]}
+        rows.append(row | memory | {"decoder": f"{about['layers']} layers of width {about['width']:,}"})
+    shown = {
+        "decoder": "decoder",
+        "tokens": "tokens",
+        "conditions": "conditions",
+        "engine_seconds": "seconds",
+        "ratio": "times faster",
+        "limit": "of at most",
+        "over_arithmetic": "× arithmetic",
+        "memory": "memory, × plain pass",
+        "memory_of_run": "without weights",
+    }
+    return _named(pd.DataFrame(rows), shown)
 
 
 def _named(rows: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:

@@ -11,10 +11,11 @@ everywhere. Nothing here depends on the width or the scale of a model:
    if all later tokens shared out their attention evenly;
 4. D are the features that are massive in at least half of the samples; none, if there is no such feature;
 5. φ = max over D of |x_d| / rms(x) of all tokens and samples is sorted, at the layers at which D are massive in at
-   least half of the samples: before them sinks are still growing, and φ passes through all sizes. τ lies in the
-   emptiest stretch from some φ to `GAP` times that, among sizes at which a feature may be massive: the stretch with the
-   smallest share of the tokens from its lower end on, of equals the one in the widest gap. If that share is above
-   `LEAK`, there is no τ: large and small φ pass into one another, and these features mark no sinks.
+   least half of the samples, at some media token if there are such layers: before them sinks are still growing, and φ
+   passes through all sizes. τ lies in the emptiest stretch from some φ to `GAP` times that, from half the size on that
+   makes a feature massive: the stretch with the smallest share of the tokens from its lower end on, of equals the one
+   in the widest gap. If that share is above `LEAK`, large and small φ pass into one another, and no τ is found. The τ
+   of Qwen2.5-Omni-7B, as a share of a token's energy, may then be taken over (`Calibration.fallback`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ COMMON = 0.25  # of a layer's tokens
 DRAWN = 3.0  # times the attention of an even share
 GAP = 1.3  # ratio of the two ends of a stretch of φ that is nearly empty
 LEAK = 0.02  # of the tokens from its lower end on, at most
+TAKEN_OVER = 25**2 / 3584  # of a token's energy: τ² / width of Qwen2.5-Omni-7B, from the code of Hubs' authors
 TOP = 8  # features of each token that are looked at; more cannot hold SHARE of the energy
+BORROWED = f"Qwen2.5-Omni-7B's share of a token's energy, {TAKEN_OVER:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +52,7 @@ class Calibration:
     """What was found. dims: D, the most frequent first; () for none. tau: τ, or None.
 
     leak: the share of tokens in the stretch around τ, of those from its lower end on; 0 in a gap.
-
+    fallback: what may be taken for τ where none was found.
     seen: feature -> share of samples in which it is massive (all features that ever were). layers: those of step 5.
     phi: φ of tokens over D at these layers, with columns sample, layer, position, phi; empty without D.
     energy: of each token, at the layer where that is most, the share of its energy that its largest feature holds;
@@ -59,6 +62,7 @@ class Calibration:
     dims: tuple[int, ...]
     tau: float | None
     leak: float | None
+    fallback: float
     seen: pd.DataFrame
     layers: tuple[int, ...]
     phi: pd.DataFrame
@@ -66,7 +70,7 @@ class Calibration:
 
     @property
     def found(self) -> bool:
-        """Whether the model has sinks that these instruments can tell."""
+        """Whether both D and τ were."""
         return bool(self.dims) and self.tau is not None
 
     @property
@@ -76,10 +80,10 @@ class Calibration:
 
     def __str__(self) -> str:
         """The lines for the model card."""
-        if not self.found:
-            why = "no feature is massive" if not self.dims else f"dimensions {self.dims}, but φ has no gap"
-            return f"No sinks found: {why}."
-        return f"sink_dims={self.dims},\nsink_tau={self.tau:.3g},"
+        if not self.dims:
+            return "No sinks found: no feature is massive."
+        tau = f"{self.tau:.3g}," if self.found else f"{self.fallback:.3g},  # not found, φ has no gap: {BORROWED}"
+        return f"sink_dims={self.dims},\nsink_tau={tau}"
 
 
 class _Massive(Observer):
@@ -131,21 +135,29 @@ def calibrate(model, samples: Sequence) -> Calibration:
         columns=["dimension", "samples"],
     )
     dims = tuple(int(dim) for dim in shares.loc[shares["samples"] >= 0.5, "dimension"])
-    own = table[table["dimension"].isin(dims)].groupby("layer")["sample"].nunique() / len(prepared)
-    layers = tuple(int(layer) for layer in own.index[own >= 0.5])
+    own = table[table["dimension"].isin(dims)]
+    layers = _layers(own[own["media"]], len(prepared)) or _layers(own, len(prepared))
+    width = model.decoder.config.hidden_size
+    known = {"dims": dims, "fallback": (TAKEN_OVER * width) ** 0.5, "seen": shares, "layers": layers, "energy": energy}
     if not layers:
-        return Calibration(dims=dims, tau=None, leak=None, seen=shares, layers=(), phi=pd.DataFrame(), energy=energy)
+        return Calibration(tau=None, leak=None, phi=pd.DataFrame(), **known)
     phi = pd.concat(
         [_phi(model, inputs, dims).assign(sample=inputs.sample_id) for inputs in prepared], ignore_index=True
     )
     phi = phi[phi["layer"].isin(layers)].reset_index(drop=True)
-    tau, leak = _threshold(phi["phi"].to_numpy(), width=model.decoder.config.hidden_size)
-    return Calibration(dims=dims, tau=tau, leak=leak, seen=shares, layers=layers, phi=phi, energy=energy)
+    tau, leak = _threshold(phi["phi"].to_numpy(), width=width)
+    return Calibration(tau=tau, leak=leak, phi=phi, **known)
+
+
+def _layers(marks: pd.DataFrame, n: int) -> tuple[int, ...]:
+    """Those with marks in at least half of n samples."""
+    share = marks.groupby("layer")["sample"].nunique() / n
+    return tuple(int(layer) for layer in share.index[share >= 0.5])
 
 
 def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
-    """Steps 1 to 3 for one prompt: layer, position, dimension; and the largest shares of energy, (N,)."""
-    n = inputs.layout.n
+    """Steps 1 to 3 for one prompt: layer, position, dimension, media (bool); the largest shares of energy, (N,)."""
+    n, media = inputs.layout.n, {*inputs.layout.video.tolist(), *inputs.layout.audio.tolist()}
     (top, largest), means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
     rows = []
     even = 1 / torch.arange(1, n + 1)  # of each query
@@ -155,8 +167,10 @@ def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
         for dim in dims[massive & drawn[:, None]].unique().tolist():
             at = ((dims == dim) & massive).any(dim=-1)  # (N,), read or not
             if at.float().mean() <= COMMON:
-                rows += [(layer, position, dim) for position in (at & drawn).nonzero()[:, 0].tolist()]
-    return pd.DataFrame(rows, columns=["layer", "position", "dimension"]), largest
+                drawing = (at & drawn).nonzero()[:, 0].tolist()
+                rows += [(layer, position, dim, position in media) for position in drawing]
+    table = pd.DataFrame(rows, columns=["layer", "position", "dimension", "media"])
+    return table.astype({"media": bool}), largest
 
 
 def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
@@ -173,7 +187,7 @@ def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
 
 def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
     """Step 5: τ and the leak. A feature that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
-    least = (SHARE * width) ** 0.5
+    least = (SHARE * width) ** 0.5 / 2
     values = np.sort(np.asarray(phi, dtype=float))
     low, high = np.maximum(values[:-1], 1e-9), values[1:]  # neighbours; a stretch begins at or behind `low`
     start = np.maximum(low, least / GAP)

@@ -14,7 +14,7 @@ from avsink.rules import comes_first, costs_more, drops, holds_more, lies_above,
 __all__ = [
     *("FLOW_1_MAPS", "FLOW_1_MASKS", "FLOW_2", "FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "FLOW_2_FIGURE_10"),
     *("FLOW_2_FIGURE_8", "FLOW_2_FIGURE_9", "FLOW_3_FIGURE_5", "FLOW_3_FIGURE_6"),
-    *("FLOW_4_CLIP", "FLOW_4_ELSEWHERE", "FLOW_4_INTERLEAVED", "HUBS_1", "HUBS_2"),
+    *("FLOW_4_CLIP", "FLOW_4_ELSEWHERE", "FLOW_4_INTERLEAVED", "HUBS_1", "HUBS_1_OBJECT", "HUBS_2"),
 ]
 
 
@@ -266,6 +266,20 @@ HUBS_1 = tuple(
             unit=".1%",
         ),
     )
+)
+
+# Against what was found in models of pictures alone: that what an object is lies in the object's own tokens.
+HUBS_1_OBJECT = tuple(
+    holds_more(
+        ("Sink", 2),
+        ("Object", 0),
+        dominance=dominance,
+        value=value,
+        claim=f"Sinks hold more than the object's own tokens ({dominance}-dominant)",
+        where="§3.3, table 1",
+    )
+    for dominance in ("audio", "video")
+    for value in VALUES
 )
 
 # Hubs, finding 2: and there, in the sinks that the other modality reads.

@@ -64,7 +64,7 @@ def shares(rows: pd.DataFrame) -> pd.DataFrame:
 def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
     """Accuracy and confidence of the three passes where picture or sound is degraded more and more, as rows to average.
 
-    Columns: sample, series (the pass), category ("accuracy, fog", ...), level (the middle of its bin), value. Empty
+    Columns: sample, series (the pass), category ("accuracy, fog", ...), level (the mean of its bin), value. Empty
     where nothing is known of degradation.
     """
     names = {"av": "both", "a": "sound alone", "v": "picture alone"}
@@ -72,7 +72,8 @@ def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
     for measure, column in (("accuracy", "correct"), ("confidence", "p")):
         for degradation in ("fog", "noise"):
             known = rows[rows[degradation].notna() & (rows[degradation] > 0)]
-            level = (known[degradation] * bins).clip(upper=bins - 1e-9) // 1 / bins + 0.5 / bins
+            part = (known[degradation] * bins).clip(upper=bins - 1e-9) // 1
+            level = known[degradation].groupby(part).transform("mean").round(3)
             for key, name in names.items():
                 facts = {"series": name, "category": f"{measure}, {degradation}", "level": level}
                 tables.append(known[["sample"]].assign(**facts, value=known[f"{column}_{key}"]))

@@ -37,7 +37,8 @@ class Exploration:
     """What there is to see of one clip. Places x, y, x2, y2 are in widths of the plane, downwards from the upper left.
 
     frames: x, y, width, height, url. wave: x, x2, y, y2. tokens: position, modality, place, x, y, x2, y2, layer, phi,
-    sink, and video, audio, text: mean attention that it receives from later tokens of each kind. readers: layer, key,
+    sink, asked (whether its readers are known), and video, audio, text: mean attention that it receives from later
+    tokens of each kind, NaN where there are none. readers: layer, key,
     position, weight, and the reader's place. height: of the plane. first: the token that is asked about at the
     beginning.
     """
@@ -85,7 +86,8 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
             layer=int(layer),
             phi=sinks.phi[layer, keys].numpy(),
             sink=sinks.flags[layer, keys].numpy(),
-            **{name: mean[layer, keys].nan_to_num(0.0).numpy() for name, mean in means.items()},
+            asked=torch.isin(keys, asked).numpy(),
+            **{name: mean[layer, keys].numpy() for name, mean in means.items()},
         )
         for layer in shown
     ]

@@ -31,6 +31,8 @@ from PIL import Image
 
 __all__ = ["Figure", "clip", "picture"]
 
+SHOWN = 300  # rows of the data that a page shows as a table; the CSV has all
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -80,9 +82,10 @@ def clip(path: Path, *, caption: str, description: str) -> Figure:
 
 
 def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
-    if not book:
-        return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}")
-    spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
+    with alt.data_transformers.disable_max_rows():  # charts thin out what no screen can show by themselves
+        if not book:
+            return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}")
+        spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
     spec = spec.replace("<", "\\u003c")  # no tag may begin in it
     missing = "<noscript>This chart needs JavaScript; its data are below.</noscript>"
     return f'<div class="avsink-chart">{missing}<script type="application/json">{spec}</script></div>'
@@ -93,8 +96,9 @@ def _data_html(data: pd.DataFrame | None) -> str:
         return ""
     csv = _data_uri(data.to_csv(index=False).encode(), kind="text/csv;charset=utf-8")
     link = f'<a download="data.csv" href="{csv}">Download as CSV</a>'
-    table = data.to_html(index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}")
-    return f'<details><summary>Data ({len(data)} rows)</summary>{link}<div class="avsink-table">{table}</div></details>'
+    table = data[:SHOWN].to_html(index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}")
+    rows = f"{len(data):,} rows" + (f", {SHOWN} of them here and all in the CSV" if len(data) > SHOWN else "")
+    return f'<details><summary>Data ({rows})</summary>{link}<div class="avsink-table">{table}</div></details>'
 
 
 def _file_uri(path: Path) -> str:

@@ -16,6 +16,7 @@ asked about: `of_manifest`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
 """Of a manifest."""
 DOMINANT = ("audio", "video")
+PLACES = 12  # in a grid, or a run of audio, that are told apart
 SOURCES = ["tracing.py", "dominance.py", "sinks.py", "observe.py"]
 Objects = Callable[[Sample], Mapping[str, Tensor] | None]  # a sample -> modality -> its object tokens
 
@@ -56,7 +58,8 @@ def dominance(model, samples: Sequence[Sample], *, data: str, root: str = "") ->
 def manifest(done: Done, *, each: int | None, seed: int) -> pd.DataFrame:
     """The dominated samples of `dominance`, at most `each` of each kind, drawn by `seed`. Columns: `COLUMNS`.
 
-    Written as ``manifest-<each>-<seed>.csv`` beside the rows that it was made from; `place` says where.
+    Written beside the rows that it was made from, under a name that tells which samples were asked, how many of a kind
+    were wanted, and the seed; `place` says where.
     """
     rng = np.random.default_rng(seed)
     parts = []
@@ -64,7 +67,8 @@ def manifest(done: Done, *, each: int | None, seed: int) -> pd.DataFrame:
         own = done.rows[done.rows["dominance"] == kind] if len(done.rows) else pd.DataFrame(columns=COLUMNS)
         parts.append(own.iloc[np.sort(rng.permutation(len(own))[:each])])
     table = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
-    path = done.folder / f"manifest-{'all' if each is None else each}-{seed}.csv"
+    asked = zlib.crc32("\n".join(sorted(done.rows["sample"] if len(done.rows) else ())).encode())
+    path = done.folder / f"manifest-{asked:08x}-{'all' if each is None else each}-{seed}.csv"
     table.to_csv(path, index=False)
     table.attrs["path"] = str(path)
     return table
@@ -182,13 +186,20 @@ def drift(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(rows: pd.DataFrame, *, share: int) -> pd.DataFrame:
-    """The global sinks at N = share: sample, modality, position, place, score (mean MDS), kind. rows: of `sinks`."""
+    """The global sinks at N = share: sample, modality, position, place, score (mean MDS), kind. rows: of `sinks`.
+
+    place: its own in its grid or run; in long ones, which of at most `PLACES` parts it lies in. In their order.
+    """
     if rows.empty:
         return pd.DataFrame()
     kept = rows[rows[f"global_{share}"] != ""].drop_duplicates(["sample", "position"])
+    kept = kept.sort_values(["modality", "offset"], ascending=[False, True], kind="stable")
+    longest = kept.groupby("modality")["offset"].transform("max") + 1
+    step = -(-longest // PLACES)
+    first = kept["offset"] // step * step
     where = kept["modality"].map({"video": " of its grid", "audio": " of its run"})
-    table = kept.assign(place="token " + kept["offset"].astype(str) + where)
-    table = table.assign(kind=table[f"global_{share}"])
+    one, many = "token " + first.astype(str), "tokens " + first.astype(str) + "–" + (first + step - 1).astype(str)
+    table = kept.assign(place=one.where(step == 1, many) + where, kind=kept[f"global_{share}"])
     return table[["sample", "modality", "position", "place", "score", "kind"]].reset_index(drop=True)
 
 
@@ -201,10 +212,11 @@ def mds_by_layer(rows: pd.DataFrame, *, share: int) -> pd.DataFrame:
     return summarise(named, by=["kind", "layer", "category"], value="mds") if len(named) else pd.DataFrame()
 
 
-def recovered(rows: pd.DataFrame, card, *, share: int) -> pd.DataFrame:
+def recovered(rows: pd.DataFrame, card, *, share: int, n: int) -> pd.DataFrame:
     """Taught hubs against the global sinks that were found, over all samples: one row a modality.
 
-    Columns: modality, taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls
+    n: how many clips were asked, those included in which no sink was found, and which have no rows. Columns: modality,
+    taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls
     what they are). Empty for a model that was taught none.
     """
     tables = []
@@ -213,7 +225,7 @@ def recovered(rows: pd.DataFrame, card, *, share: int) -> pd.DataFrame:
         kinds = {(hub.run, hub.offset): hub.kind for hub in card.hubs if hub.modality == modality}
         if not kinds:
             continue
-        taught = len(kinds) * rows["sample"].nunique()
+        taught = len(kinds) * n
         found = own[own[f"global_{share}"] != ""]
         truth = [kinds.get(at, "") for at in zip(found["run"], found["offset"], strict=True)]
         hits = sum(bool(kind) for kind in truth)

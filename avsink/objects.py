@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avsink.data.mask_files import Spans, read_masks
+from avsink.data.mask_files import Spans, mask_files, read_masks
 from avsink.data.objects import Strictness, block_tokens, object_tokens, sounding_tokens
 from avsink.data.sample import SampleError
 from avsink.data.toyworld import masks as toy
@@ -93,7 +93,8 @@ def of_sample(
     try:
         inputs = model.prepare(sample)
         if masks is not None and (masks / clip).is_dir():
-            given["masks"] = read_masks(masks / clip, n_frames=2 * len(inputs.layout.frames))
+            there = len(mask_files(masks / clip))  # one fewer where the last frame is repeated to fill its grid
+            given["masks"] = read_masks(masks / clip, n_frames=min(2 * len(inputs.layout.frames), there))
         if spans is not None and clip in spans.blocks:
             given["blocks"] = spans.blocks[clip]
         elif spans is not None and clip in spans.spans:

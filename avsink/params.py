@@ -20,6 +20,7 @@ from itertools import permutations
 from pathlib import Path
 
 from avsink.data import BENCHMARKS, tasks_of
+from avsink.data.objects import STRICTNESS
 from avsink.data.selections import SELECTIONS
 from avsink.data.sources import HUB, here, is_hub_id, locate
 from avsink.models import DTYPES, card
@@ -157,6 +158,11 @@ def _folder_or_none(value, _) -> None:
         raise ValueError(f'{value!r} is no folder; allowed: the path of a folder, or "" for none')
 
 
+def _strictness(value, _) -> None:
+    if value not in STRICTNESS:
+        raise ValueError(f"{value!r}; allowed: {', '.join(STRICTNESS)}")
+
+
 def _after(value, _) -> None:
     groups = ("Video", "Audio", "NonOptQ", "Candidates", "Reference")
     good = isinstance(value, dict) and value and set(value) <= set(groups)
@@ -185,6 +191,7 @@ RULES: dict[str, Rule] = {
     "each": _whole(least=1, none="all"),
     "masks": _folder_or_none,
     "spans": _file,
+    "strictness": _strictness,
     "after": _after,
     "n_samples": _whole(least=1, none="all"),
     "window": _whole(least=1, odd=True, none="the model card's"),

@@ -23,7 +23,8 @@ support: with few samples, a baseline that guesses, or nothing taken away, `unha
 
 For causal tracing, `holds_more` compares the effects of restoring two sets of tokens: supported if the interval of the
 first lies wholly above that of the second, not supported if it does not reach above the second's mean, and inconclusive
-where one of them has no tokens, or fewer than `FEWEST` samples have both.
+with fewer than `FEWEST` samples, or where a set has tokens in fewer than half of them. Where it has none, its effect is
+0, and counts: a few samples must not speak for all. A second set of nearly all tokens is no place to compare with.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
 Scope = Literal["every", "most", "any"]
 COMPOSE = {"every": every_of, "most": most_of, "any": any_of}  # verdicts on categories -> the verdict on all
 FEWEST = 10  # samples, for a verdict on accuracy
+EVERYWHERE = 0.8  # of all tokens that can be restored: a set of so many is no place
 
 
 def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
@@ -218,6 +220,15 @@ def holds_more(
         cells = [cell[cell["sample"].isin(both)].assign(all=0) for cell in cells]
         if not both:
             return "inconclusive", f"no sample has both: {_set(*first)}, {_set(*second)}"
+        for cell, asked in zip(cells, (first, second), strict=True):
+            there = (cell.groupby("sample")["tokens"].max() > 0).mean()
+            if there < 0.5:
+                some = f"only {there:.0%} of samples have any" if there else "no tokens to restore"
+                return "inconclusive", f"{some}: {_set(*asked)}"
+        whole = own[(own["token_set"] == "All") & own["sample"].isin(both)]["tokens"].mean()
+        if cells[1]["tokens"].mean() >= EVERYWHERE * whole:
+            part = f"{cells[1]['tokens'].mean():.0f} of {whole:.0f} tokens"
+            return "inconclusive", f"{_set(*second)} is nearly everywhere: {part}"
         found = [summarise(cell, by=["all"], value=value).iloc[0] for cell in cells]
         one, two = found
         texts = [f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" for row in found]

@@ -2,12 +2,13 @@
 
 1. φ(x) = max over the sink dimensions D of |x_d| / rms(x), at the entry of each layer; where φ > τ, a token is a
    *sink* (`SinkObserver`);
-2. sinks drift from layer to layer. *Global sinks* are those of the ⌊|T| / N⌋ tokens that are sinks in most layers, of
-   all |T| tokens of the prompt, that belong to one modality (`global_sinks`);
+2. sinks drift from layer to layer. *Global sinks* are those of the ⌊|T| / N⌋ tokens that are sinks at the most layers,
+   of all |T| tokens of the prompt, that belong to one modality (`global_sinks`);
 3. the Modality Dominance Score of a token says who reads it: MDS = (Ā_video - Ā_audio) / (Ā_video + Ā_audio), with the
    mean attention that it receives from later video and later audio tokens; its mean over layers counts;
 4. of one modality's global sinks, the half that leans to its own modality is *unimodal*, the other half *cross-modal*
-   (`split`). With an odd number the one in the middle is neither: the paper's counts say so (603 = 301 + 301 + 1).
+   (`split`). With an odd number the one in the middle is neither, which the paper's rounded counts allow (603 and 301);
+   its authors' code counts it as cross-modal.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def modality_dominance(video: Tensor, audio: Tensor) -> Tensor:
 
 
 def global_sinks(sinks: Sinks, *, share: int, among: Tensor | None = None) -> Tensor:
-    """The ⌊|T| / share⌋ tokens that are sinks in most layers, and of these the ones in `among`; sorted positions.
+    """The ⌊|T| / share⌋ tokens that are sinks at the most layers, and of these the ones in `among`; sorted positions.
 
     Ties go to the higher mean φ, then to the lower position. A token that is never a sink is never taken, so there may
     be fewer.

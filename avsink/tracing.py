@@ -82,7 +82,7 @@ def token_sets(
     """What is restored: All, Object, and for each N the sinks, their halves, and random tokens, as many as sinks.
 
     objects: positions of object tokens, if they are known. Columns: token_set, share (N, 0 where it has no meaning),
-    draw, positions. A set without tokens is left out.
+    draw, positions. A set may be empty; its effect is nothing, and counts as such in a mean over samples.
     """
     among, modality = traced.restorable, DOMINATED[traced.dominance]
     own = zlib.crc32(traced.clean.inputs.sample_id.encode())  # each sample has sets of its own, or all share their luck
@@ -100,8 +100,7 @@ def token_sets(
         for draw in range(draws):
             drawn = among[torch.from_numpy(rng.permutation(len(among))[: len(found)])]
             rows.append(("Random", share, draw, drawn.sort().values))
-    table = pd.DataFrame(rows, columns=["token_set", "share", "draw", "positions"])
-    return table[[len(positions) > 0 for positions in table["positions"]]].reset_index(drop=True)
+    return pd.DataFrame(rows, columns=["token_set", "share", "draw", "positions"])
 
 
 def effects(traced: Traced, sets: Sequence[Tensor], *, layers: Sequence[range] | None = None) -> pd.DataFrame:

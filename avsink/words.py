@@ -156,8 +156,10 @@ def leanings(table: pd.DataFrame) -> str:
 
 def calibration(found) -> str:
     """found: of `avsink.calibration.calibrate`."""
-    if not found.found:
+    if not found.dims:
         return str(found)
+    if not found.found:
+        return f"Dimensions {found.dims}; small and large φ pass into one another, so there is no τ."
     sinks = found.phi[found.phi["phi"] > found.tau]
     return (
         f"Dimensions {found.dims}; τ = {found.tau:.3g}; "

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import TinyModel, prompt
@@ -75,6 +76,35 @@ def test_thresholds_by_hand():
     crowd = np.concatenate([np.repeat(low, 20), np.linspace(3.1, 8.9, 200), np.repeat(high, 20)])
     assert calibration._threshold(crowd, width=128) == (None, None)
     assert calibration._threshold(np.concatenate([low / 10, low]), width=128) == (None, None)  # a gap, but far too low
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
+def test_a_threshold_is_found_where_sinks_come_and_go_from_layer_to_layer(share):
+    """As in a 7B model: one loud first token, and media tokens that are sinks at some layers, of very uneven size."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    ordinary = rng.lognormal(np.log(2.5), 0.35, n)
+    drifting = rng.lognormal(np.log(35), 0.35, round(share * n))
+    tau, leak = calibration._threshold(np.concatenate([ordinary, drifting, np.full(30, 55.0)]), width=3584)
+    assert 6 < tau < 20 and leak <= calibration.LEAK
+
+
+def test_where_no_gap_is_found_the_dimensions_still_are_and_a_threshold_is_offered_as_borrowed(monkeypatch):
+    truth = planted()
+    monkeypatch.setattr(calibration, "GAP", 1e6)
+    found = calibrate(with_prompts(truth.model, {letter: truth.inputs(letter) for letter in LETTERS}), LETTERS)
+    assert set(found.dims) == set(truth.sink_dims) and found.tau is None and not found.found
+    width = truth.model.decoder.config.hidden_size
+    assert found.fallback == pytest.approx(25 * (width / 3584) ** 0.5)
+    assert str(found).startswith(f"sink_dims={found.dims}") and f"sink_tau={found.fallback:.3g},  # not found" in str(
+        found
+    )
+    assert '"sink_tau": null' in found.facts
+
+
+def test_layers_are_those_at_which_media_tokens_are_massive():
+    marks = pd.DataFrame({"layer": [0, 1, 1, 2], "sample": ["a", "a", "b", "b"]})
+    assert calibration._layers(marks, 2) == (0, 1, 2) and calibration._layers(marks, 3) == (1,)
 
 
 def test_nothing_to_go_by():

@@ -7,6 +7,7 @@ import io
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -197,6 +198,27 @@ def test_a_long_prompt_is_thinned_on_screen_but_no_sink_is_lost_nor_any_row_of_t
     [drawn] = figure.body.to_dict()["datasets"].values()
     assert len(drawn) < 1000 and {7, 4001} <= {row["position"] for row in drawn}
     assert len(figure.data) == 6000
+
+
+def test_sinks_of_a_published_model_can_be_drawn():
+    """28 layers of 1,900 tokens, and thousands of sinks: more than Altair takes by itself, or a screen can show."""
+    layer, position = (grid.ravel() for grid in np.meshgrid(range(28), range(1900), indexing="ij"))
+    rows = pd.DataFrame({"layer": layer, "position": position, "phi": 0.01 * (position % 97), "place": "here"})
+    rows = rows.assign(group=np.where(position < 1500, "video", "audio"), sink=False)
+    rows.loc[(rows["layer"] == 3) & (rows["position"] == 777), ["phi", "sink"]] = 50.0, True
+    figure = charts.phi_map(rows, **WORDS)
+    html = figure.to_html(book=True)
+    spec = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL).group(1))
+    drawn = next(rows for rows in spec["datasets"].values() if any(row["sink"] for row in rows))
+    (sink,) = [row for row in drawn if row["sink"]]
+    assert len(drawn) <= 28 * 400 and sink["from"] <= 777 < sink["to"] and sink["phi"] == 50
+    assert max(row["to"] for row in drawn) == 1900
+    assert "A column is 5 neighbouring tokens" in html and "53,200 rows, 300 of them here" in html
+
+    points = pd.DataFrame({"score": 0.1, "place": "token 0", "sample": "s", "position": range(9000)})
+    points = points.assign(modality="video", kind="unimodal")
+    figure = charts.leanings(points, **WORDS)
+    assert "One in 3 is drawn" in figure.to_html(book=True) and len(figure.data) == 9000
 
 
 def test_the_maps_arrows_lead_from_source_to_target_and_joint_sources_begin_between():

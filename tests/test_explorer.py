@@ -1,10 +1,11 @@
 """The explorer of one clip: tokens lie where they come from, and who reads them is what full attention maps say."""
 
+import numpy as np
 import pytest
 import torch
 
 import avsink
-from avsink import charts, words
+from avsink import charts, explorer, words
 from avsink.explorer import FEWEST, explore, nth
 from avsink.observe import Maps, observe
 
@@ -63,6 +64,16 @@ def test_the_chart_shows_one_layer_and_asks_about_a_token(model, found):
     names = {param["name"] for param in spec["params"]}
     assert {"at_layer", "asked"} <= names and spec["usermeta"]["ratio"] > found.height
     assert found.first in set(found.readers["key"])
+
+
+def test_in_a_long_clip_it_is_said_whose_readers_are_not_known(model, sample, monkeypatch):
+    monkeypatch.setattr(explorer, "MOST", 3)
+    found = explore(model, sample)
+    here = found.tokens[found.tokens["layer"] == 3]
+    assert here.groupby("modality")["asked"].sum().to_dict() == {"audio": 3, "video": 3}
+    assert set(found.readers["key"]) <= set(here[here["asked"]]["position"])
+    last = here.sort_values("position").iloc[-1]  # a sound behind all video
+    assert np.isnan(last["video"]) and last["text"] >= 0
 
 
 def test_a_number_beyond_the_samples_is_told(sample):

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import avsink
-from avsink import hubs, tracing
+from avsink import hubs, reported_hubs, tracing
 from avsink import sinks as sink_tokens
+from avsink.claims import HUBS_1
 from avsink.rules import holds_more
 from avsink.verdicts import judge
 
@@ -134,8 +135,9 @@ def test_drift_by_hand():
 
 def effects(**means) -> pd.DataFrame:
     rng = np.random.default_rng(0)
+    facts = {"dominance": "audio", "share": 2, "tokens": 3}
     return pd.DataFrame(
-        {"sample": f"s{i}", "dominance": "audio", "token_set": name, "share": 2, "ie_clean": mean + 0.05 * rng.normal()}
+        {"sample": f"s{i}", **facts, "token_set": name, "ie_clean": mean + 0.05 * rng.normal()}
         for i in range(40)
         for name, mean in means.items()
     )
@@ -157,3 +159,53 @@ def test_holds_more_asks_for_intervals_apart(means, outcome):
     few = effects(**means).groupby("token_set").head(9)
     assert judge([rule], few)[0].verdict == "inconclusive"
     assert judge([rule], pd.DataFrame())[0].verdict == "inconclusive"
+
+
+def test_few_samples_with_sinks_do_not_speak_for_all():
+    """12 of 80 samples have sinks, which hold nearly all; in the others restoring them restores nothing."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(80):
+        held = {"All": 0.5, "Sink": 0.45 * (i < 12), "Random": 0.02 * (i < 12)}
+        for name, mean in held.items():
+            effect = mean + (0.02 * rng.normal() if mean else 0.0)
+            facts = {"sample": f"s{i}", "dominance": "audio", "token_set": name, "share": 2 * (name != "All")}
+            rows.append({**facts, "ie_clean": effect, "ie_corrupt": effect, "tokens": 4 if mean else 0})
+    rows = pd.DataFrame(rows)
+    verdicts = judge([rule for rule in HUBS_1 if "audio" in rule.claim], rows)
+    assert [v.verdict for v in verdicts] == ["inconclusive", "inconclusive", "not supported"]
+    assert "only 15% of samples have any: Sink (N = 2)" in verdicts[0].because
+    shares = reported_hubs.shares(rows, reported_hubs.TABLE_1)
+    sink = shares[(shares["group"] == "this run") & (shares["label"] == "audio-dominant: Sink (N=2)")].iloc[0]
+    assert sink["n"] == 80 and sink["value"] == pytest.approx(0.135, abs=0.01)
+
+
+def test_what_is_nearly_everywhere_is_no_place_to_compare_with():
+    rows = pd.concat([effects(Sink=0.4), effects(All=0.5, Object=0.1).assign(share=0)])
+    rule = holds_more(("Sink", 2), ("Object", 0), dominance="audio", value="ie_clean", claim="more", where="t")
+    assert judge([rule], rows)[0].because == "Object is nearly everywhere: 3 of 3 tokens"
+    rows.loc[rows["token_set"] == "All", "tokens"] = 20
+    assert judge([rule], rows)[0].verdict == "supported"
+
+
+def test_hubs_that_were_not_found_in_clips_without_any_sink_are_missed(model, samples):
+    rows = pd.concat([sink_tokens.sweep(model, sample) for sample in samples[:2]], ignore_index=True)
+    of_two = hubs.recovered(rows, model.card, share=4, n=2).set_index("modality")
+    of_ten = hubs.recovered(rows, model.card, share=4, n=10).set_index("modality")
+    assert (of_ten["recall"] == of_two["recall"] / 5).all() and (of_ten["precision"] == of_two["precision"]).all()
+
+
+def test_places_in_long_grids_are_parts_in_order():
+    rows = pd.DataFrame({"offset": [140, 3, 12, 3], "modality": ["video"] * 3 + ["audio"], "score": 0.1, "run": 0})
+    rows = rows.assign(sample="s", position=range(4), global_2="unimodal")
+    table = hubs.scores(rows, share=2)
+    assert table["place"].tolist() == [
+        *("tokens 0–11 of its grid", "tokens 12–23 of its grid", "tokens 132–143 of its grid", "token 3 of its run")
+    ]
+
+
+def test_manifests_of_other_samples_lie_beside_each_other(model, samples, done, results):
+    whole = hubs.manifest(done, each=2, seed=0)
+    part = hubs.manifest(hubs.dominance(model, samples[:5], data="toyworld", root=results), each=2, seed=0)
+    assert whole.attrs["path"] != part.attrs["path"]
+    assert hubs.manifest(done, each=2, seed=0).attrs["path"] == whole.attrs["path"]

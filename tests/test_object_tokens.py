@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from avsink.data.objects import object_cells
+from avsink.data.sample import SampleError
 from avsink.data.toyworld.evaluation import read_manifest
 from avsink.data.toyworld.masks import masks, spans
-from avsink.objects import grid_of, located
+from avsink.objects import grid_of, located, of_sample
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,20 @@ def test_what_cannot_be_located(prepared):
     with pytest.raises(ValueError, match="pictures of different sizes"):
         grid_of(replace(inputs, layout=replace(inputs.layout, frames=mixed)))
     assert located(inputs) == {}
+
+
+def test_masks_of_an_odd_number_of_frames_are_as_many_as_the_frames(model, prepared, tmp_path):
+    """The last frame is repeated to fill its grid; nobody makes a mask of the repetition."""
+    sample, inputs = prepared
+    grids = len(inputs.layout.frames)
+    clip = sample.media[0].path.stem
+    (tmp_path / clip).mkdir()
+    for k in range(2 * grids - 1):
+        Image.fromarray(np.full((96, 96), 255, dtype=np.uint8)).save(tmp_path / clip / f"{k}.png")
+    found = of_sample(model, replace(sample, truth={}), masks=tmp_path)
+    assert found["video"].tolist() == inputs.layout.video.tolist()
+    (tmp_path / clip / "0.png").unlink()
+    with pytest.raises(
+        SampleError, match=f"{grids} grids show {2 * grids} frames, but there are {2 * grids - 2} masks"
+    ):
+        of_sample(model, replace(sample, truth={}), masks=tmp_path)

@@ -12,6 +12,7 @@ __all__ = ["explorer"]
 WIDTH = 720  # outside of the book, px
 BAR = 0.045  # height of a bar, in widths of the plane
 KINDS = {"video": "blue", "audio": "orange", "text": "purple"}
+UNKNOWN = "Which tokens read this one was not kept: it is not among the most massive of its sense."
 
 
 def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
@@ -94,13 +95,13 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
     order = " : ".join(f"datum.kind == '{kind}' ? {at}" for at, kind in enumerate(KINDS)) + " : 0"
     folded = folded.transform_calculate(
         x="0.24",
-        x2="0.24 + 0.66 * datum.mean",
+        x2="0.24 + 0.66 * (datum.mean || 0)",
         y=f"{top} + {BAR} * ({order})",
         y2=f"{top} + {BAR} * ({order}) + {0.7 * BAR}",
         label="'by ' + datum.kind",
-        amount="format(datum.mean, '.1%')",
+        amount="isValid(datum.mean) ? format(datum.mean, '.1%') : 'none of them comes later'",
         x_label="0.23",
-        x_amount="0.245 + 0.66 * datum.mean",
+        x_amount="0.245 + 0.66 * (datum.mean || 0)",
         y_middle=f"{top} + {BAR} * ({order}) + {0.35 * BAR}",
     )
     tint = alt.Color(
@@ -111,6 +112,10 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
     words = words.encode(x=alt.X("x_label:Q", scale=across), y=alt.Y("y_middle:Q", scale=down), text="label:N")
     amounts = folded.mark_text(align="left", color=look.INK["grey"], fontSize=12)
     amounts = amounts.encode(x=alt.X("x_amount:Q", scale=across), y=alt.Y("y_middle:Q", scale=down), text="amount:N")
+    unknown = here.transform_filter(asked).transform_filter("!datum.asked")
+    unknown = unknown.mark_text(align="left", color=look.INK["grey"], fontSize=12).encode(
+        x=alt.value(2), y=alt.Y(datum=top - 0.03, scale=down), text=alt.value(UNKNOWN)
+    )
     chart = alt.layer(
         pictures,
         wave,
@@ -121,6 +126,7 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
         bars,
         words,
         amounts,
+        unknown,
     )
     chart = chart.add_params(layer).resolve_scale(color="independent", size="independent")
     # The book's script keeps the ratio when it fits the chart to its column.

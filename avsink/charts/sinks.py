@@ -18,6 +18,8 @@ DOMINANCE = {  # kind -> (ink, shape)
     "both": ("green", "square"),
     "neither": ("grey", "cross"),
 }
+COLUMNS = 400  # of a map of tokens, at most
+POINTS = 3000  # on a chart, at most
 KINDS = {"unimodal": ("purple", "diamond"), "cross-modal": ("green", "square"), "neither": ("grey", "cross")}
 
 
@@ -93,17 +95,23 @@ def spread(
 def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     """φ of every token at the entry of every layer: layers upwards, tokens to the right; a strip tells their kind.
 
-    df: `layer`, `position`, `group`, `phi`, `sink` (bool), `place` (where it is in its frame or run of audio).
+    df: `layer`, `position`, `group`, `phi`, `sink` (bool), `place` (where it is in its frame or run of audio). In a
+    long prompt a column is several neighbours, and shows the one with the largest φ.
     """
     look.require(df, "layer", "position", "group", "phi", "sink", "place")
     rows = look.rounded(df)
     n = int(rows["position"].max()) + 1
+    every = -(-n // COLUMNS)
+    column = rows["position"] // every
+    shown = rows.loc[rows.groupby(["layer", column])["phi"].idxmax()]
+    shown = shown.assign(**{"from": column * every, "to": ((column + 1) * every).clip(upper=n)})
+    if every > 1:
+        caption = f"{caption} A column is {every} neighbouring tokens, and shows the largest of them."
     x = alt.X(
         "from:Q", title="token", scale=alt.Scale(domain=[0, n], nice=False), axis=alt.Axis(grid=False, tickCount=8)
     )
     cells = (
-        alt.Chart(rows)
-        .transform_calculate(**{"from": "datum.position", "to": "datum.position + 1"})
+        alt.Chart(shown)
         .mark_rect()
         .encode(
             x=x,
@@ -114,11 +122,10 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         )
         .properties(width="container", height=alt.Step(20))
     )
-    kinds = list(dict.fromkeys(rows["group"]))
+    kinds = list(dict.fromkeys(shown["group"]))
     inks = [look.STRIPES.get(kind, look.INK["teal"]) for kind in kinds]
     strip = (
-        alt.Chart(rows[rows["layer"] == rows["layer"].min()])
-        .transform_calculate(**{"from": "datum.position", "to": "datum.position + 1"})
+        alt.Chart(shown[shown["layer"] == shown["layer"].min()])
         .mark_rect()
         .encode(
             x=alt.X("from:Q", title=None, axis=None, scale=alt.Scale(domain=[0, n], nice=False)),
@@ -169,15 +176,21 @@ def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     """Global sinks by who reads them: mean MDS to the right, a panel a modality, a row a place in its frame or run.
 
-    df: `modality`, `place`, `score`, `kind` (unimodal, cross-modal, neither), `sample`, `position`.
+    df: `modality`, `place` (in the order in which they are to stand), `score`, `kind` (unimodal, cross-modal, neither),
+    `sample`, `position`.
     """
     look.require(df, "modality", "place", "score", "kind", "sample", "position")
     rows = look.rounded(df)
+    every = -(-len(rows) // POINTS)
+    if every > 1:
+        caption = f"{caption} One in {every} is drawn."
     picked = alt.selection_point(fields=["kind"], bind="legend")
-    base = alt.Chart(rows).transform_calculate(jitter="sqrt(-2 * log(random())) * cos(2 * PI * random())")
+    base = alt.Chart(rows[::every]).transform_calculate(jitter="sqrt(-2 * log(random())) * cos(2 * PI * random())")
     points = base.mark_point(size=36, filled=True).encode(
         x=alt.X("score:Q", title="MDS: read by audio (−1) or by video (+1)", scale=alt.Scale(domain=[-1, 1])),
-        y=alt.Y("place:N", title=None, axis=alt.Axis(labelLimit=200, grid=True)),
+        y=alt.Y(
+            "place:N", title=None, sort=list(dict.fromkeys(rows["place"])), axis=alt.Axis(labelLimit=200, grid=True)
+        ),
         yOffset=alt.YOffset("jitter:Q"),
         **_kind("kind", KINDS, rows),
         opacity=alt.when(picked).then(alt.value(0.75)).otherwise(alt.value(0.06)),

@@ -5,8 +5,9 @@ Sizes (layers, width, heads) and token ids are read from the checkpoint's own co
 1. a published or embedded model is looked up by name in `CARDS`;
 2. a local folder that bears a known model's name is that model;
 3. any other local folder gets the card of its family, by the `model_type` in its config.json. Its sinks are
-   uncalibrated, because sink dimensions are a property of weights. A ``card.json`` in the folder, if there is one, says
-   what its maker knew better: teaching models bring theirs.
+   uncalibrated, because sink dimensions are a property of weights;
+4. a ``card.json`` in a folder, if there is one, says what somebody knew better: teaching models bring theirs, and what
+   `avsink.calibration` finds can be put there.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def card(name: str | Path) -> ModelCard:
         raise ValueError(f"unknown model {str(name)!r}: there is no such folder, and the known names are {known}")
     for entry in CARDS.values():
         if folder.resolve().name == entry.name.split("/")[-1]:
-            return replace(entry, source=folder)
+            return replace(entry, **_own_facts(folder), source=folder)
     return replace(_of_family(folder), **_own_facts(folder), name=folder.resolve().name, source=folder)
 
 

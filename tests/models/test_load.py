@@ -52,6 +52,15 @@ def test_a_folder_may_say_what_its_maker_knows(copy):
         avsink.card(copy)
 
 
+def test_a_published_models_folder_may_say_what_was_found_in_it(copy):
+    """Of Qwen2.5-Omni-3B no threshold is published."""
+    known = copy.parent / "Qwen2.5-Omni-3B"
+    copy.rename(known)
+    assert avsink.card(known).sink_tau is None and avsink.card(known).sink_dims == (318, 1874, 1819)
+    (known / "card.json").write_text(json.dumps({"sink_tau": 20}))
+    assert avsink.card(known).sink_tau == 20 and avsink.card(known).sink_dims == (318, 1874, 1819)
+
+
 def test_attention_is_ours_in_the_text_decoder_alone(model):
     config = model.hf.config
     assert config.text_config._attn_implementation == "avsink"
