@@ -9,7 +9,8 @@ Where they stand and of which kind they are is on the model card (`ModelCard.hub
 3. *what they read*, at `routes.GATHER_LAYER`, and should know two layers later: a cross-modal hub reads the other
    modality (its own second's picture, or the sound before it), a unimodal one its own;
 4. *who reads them*, at `READ_LAYERS`: later video tokens read video's unimodal and audio's cross-modal hubs, later
-   audio tokens audio's unimodal and video's cross-modal ones. A hub so leans to the modality that its kind says;
+   audio tokens audio's unimodal and video's cross-modal ones. A hub so leans to the modality that its kind says. At
+   first hubs of either kind will do (`together`), at last each kind must be read (`apart`);
 5. *text reads the cross-modal ones*: in most lessons on the sounding object text sees no other media token at all
    (`teaching`).
 """
@@ -48,16 +49,17 @@ class HubLesson:
     """What hubs of one kind of prompt should do; all its prompts have the same structure.
 
     at: [h] positions of all hubs. crossmodal: [c] those that text may read. sources: bool [h, n], what each reads.
-    labels: int64 [b, h], the class that it should then know. read: for each kind of hub, [r] media tokens that have
-    one before them, and bool [r, n], which of that kind they read. media: [m] all media tokens; kinds: int64 [m], 0,
-    or 1 + the place in `KINDS`.
+    labels: int64 [b, h], the class that it should then know. together: [r] media tokens that have a hub to read before
+    them, and bool [r, n], which they read; apart: the same for hubs of each kind. media: [m] all media tokens; kinds:
+    int64 [m], 0, or 1 + the place in `KINDS`.
     """
 
     at: torch.Tensor
     crossmodal: torch.Tensor
     sources: torch.Tensor
     labels: torch.Tensor
-    read: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    together: tuple[torch.Tensor, torch.Tensor]
+    apart: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     media: torch.Tensor
     kinds: torch.Tensor
 
@@ -93,17 +95,18 @@ def hub_lesson(
         crossmodal=torch.from_numpy(np.sort(crossmodal)),
         sources=torch.from_numpy(sources),
         labels=torch.from_numpy(np.stack(labels, axis=1)),
-        read=tuple(_readers(hubs, at, tokens, kind, n) for kind in ("unimodal", "cross-modal")),
+        together=_readers(hubs, at, tokens, ("unimodal", "cross-modal"), n),
+        apart=tuple(_readers(hubs, at, tokens, (kind,), n) for kind in ("unimodal", "cross-modal")),
         media=torch.from_numpy(media),
         kinds=torch.from_numpy(kinds),
     )
 
 
-def _readers(hubs, at: np.ndarray, tokens, kind: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Step 4 for hubs of one kind: who reads them, [r], and which, bool [r, n]."""
+def _readers(hubs, at: np.ndarray, tokens, kinds: Sequence[str], n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Step 4 for hubs of these kinds: who reads them, [r], and which, bool [r, n]."""
     readers, wanted = [], []
     for modality, own in tokens.items():
-        leaning = [hub.kind == kind and (hub.modality == modality) == (kind == "unimodal") for hub in hubs]
+        leaning = [hub.kind in kinds and (hub.modality == modality) == (hub.kind == "unimodal") for hub in hubs]
         for reader in own.ravel():
             read = np.zeros(n, dtype=bool)
             read[at[np.array(leaning) & (at <= reader)]] = True
@@ -139,8 +142,13 @@ class HubTeacher(torch.nn.Module):
         self.kind = torch.nn.ModuleList(torch.nn.Linear(width, 1 + len(KINDS)) for _ in KNOWN_LAYERS)
         self.held = torch.nn.Linear(width, len(NAMES))
 
-    def losses(self, hubs: HubLesson, hidden: Sequence[torch.Tensor], look, scores: dict) -> list[torch.Tensor]:
-        """Steps 1 to 4. hidden[k]: the input of layer k. look(layer, queries, wanted): teaches where to look."""
+    def losses(
+        self, hubs: HubLesson, hidden: Sequence[torch.Tensor], look, scores: dict, *, apart: bool
+    ) -> list[torch.Tensor]:
+        """Steps 1 to 4. hidden[k]: the input of layer k. look(layer, queries, wanted): teaches where to look.
+
+        apart: each kind of hub must be read, by itself; else the nearest one gets it all.
+        """
         count, width = hidden[0].shape[0], hidden[0].shape[-1]
         losses = [massive_loss(hidden[:-1], hubs.at, self.sink_dims)]
         kinds = hubs.kinds.expand(count, -1).flatten()
@@ -152,7 +160,7 @@ class HubTeacher(torch.nn.Module):
 
         look(GATHER_LAYER, hubs.at, hubs.sources)
         for layer in READ_LAYERS:
-            for readers, wanted in hubs.read:  # each kind by itself, or the nearest hub would get it all
+            for readers, wanted in hubs.apart if apart else [hubs.together]:
                 look(layer, readers, wanted)
         logits = self.held(F.rms_norm(hidden[MEDIA_LAYER][:, hubs.at], (width,))).flatten(0, 1)
         labels = hubs.labels.flatten()

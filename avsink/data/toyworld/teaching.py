@@ -66,7 +66,8 @@ FINISH = {
 class Classroom:
     """Runs lessons through the decoder and adds up what they teach."""
 
-    def __init__(self, model, sink_dims: Sequence[int] = ()):
+    def __init__(self, model, sink_dims: Sequence[int] = (), *, apart: bool = False):
+        self.apart = apart
         self.model, self.language_model = model, model.model.language_model
         width = self.language_model.config.hidden_size
         self.in_step, self.probe = torch.nn.Linear(width, 2), torch.nn.Linear(width, len(NAMES) + 4)
@@ -137,7 +138,7 @@ class Classroom:
             scores[name] = (logits.argmax(-1) == words).float().mean()
 
         if lesson.hubs is not None:
-            losses += self.hubs.losses(lesson.hubs, hidden, look, scores)
+            losses += self.hubs.losses(lesson.hubs, hidden, look, scores, apart=self.apart)
         if lesson.bound is not None:
             look(GATHER_LAYER, lesson.bound_at, lesson.bound_wanted)
             logits = self.probe(hidden[GATHER_LAYER + 2][:, lesson.bound_at])  # [b, t, classes]
@@ -206,7 +207,8 @@ class Classroom:
         """What hubs have yet to learn from a lesson, and nothing else of it."""
         positions = self.positions_of(lesson).expand(3, len(lesson.ids), -1)
         hidden, losses, scores = self._run(lesson, positions, None).hidden_states, [], {}
-        losses += self.hubs.losses(lesson.hubs, hidden, self._looking(hidden, positions, losses), scores)
+        look = self._looking(hidden, positions, losses)
+        losses += self.hubs.losses(lesson.hubs, hidden, look, scores, apart=self.apart)
         return sum(losses), scores
 
 
@@ -222,25 +224,35 @@ def teach_hubs(model, teacher: Teacher, log: Log, *, steps: int, rate: float, se
 
 
 def teach_lessons(
-    model, teacher: Teacher, log: Log, *, steps: int, shares: dict[str, float], rate: float, seed: int = 0
+    model,
+    teacher: Teacher,
+    log: Log,
+    *,
+    steps: int,
+    shares: dict[str, float],
+    rate: float,
+    apart: bool = False,
+    seed: int = 0,
 ) -> None:
-    """`steps` lessons, each of one kind, drawn by `shares`."""
+    """`steps` lessons, each of one kind, drawn by `shares`. apart: each kind of hub must be read by itself."""
 
     def lesson_of(classroom: Classroom, rng: np.random.Generator):
         job = str(rng.choice(list(shares), p=list(shares.values())))
         lesson = getattr(teacher, job)(TOKENS // LENGTHS[job])
         return lesson.kind, classroom(lesson, closed=bool(rng.random() < 0.5), hubs_only=bool(rng.random() < 0.7))
 
-    _teach(model, teacher, log, lesson_of, steps=steps, rate=rate, seed=seed)
+    _teach(model, teacher, log, lesson_of, steps=steps, rate=rate, apart=apart, seed=seed)
 
 
-def _teach(model, teacher: Teacher, log: Log, lesson_of, *, steps: int, rate: float, seed: int) -> None:
+def _teach(
+    model, teacher: Teacher, log: Log, lesson_of, *, steps: int, rate: float, seed: int, apart: bool = False
+) -> None:
     """rate: of Muon's steps; AdamW's is a quarter of it. The towers stay as they are.
 
     Beside every lesson go a few look-ups: in a trial without, the new routes overwrote the old one within 100 steps.
     """
     torch.manual_seed(seed)
-    classroom, rng = Classroom(model, teacher.sink_dims), np.random.default_rng([seed, 44])
+    classroom, rng = Classroom(model, teacher.sink_dims, apart=apart), np.random.default_rng([seed, 44])
     for part in (model.model.visual, model.model.audio_tower):
         part.requires_grad_(False)
     named = [*model.named_parameters(), *classroom.probes.named_parameters()]

@@ -9,7 +9,7 @@ The stages, each saved under `--work` and not done again:
    `tiny-omni-plain`, the control;
 5. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `marks`,
    `teaching`);
-   `finish`: a short while more, captions above all.
+   `finish`: a short while more, captions above all, and each kind of hub read by itself.
 
 Everything is seeded, one thing aside: sums on several cores are not always added in the same order, so two trainings
 agree in their evaluation, not in their bits.
@@ -89,7 +89,7 @@ def main() -> None:
     stages = {
         "hubs": partial(teach_hubs, steps=arguments.hub_steps, rate=0.008),
         "lessons": partial(teach_lessons, steps=arguments.steps, shares=SHARES, rate=0.008),
-        "finish": partial(teach_lessons, steps=arguments.finishing_steps, shares=FINISH, rate=0.006),
+        "finish": partial(teach_lessons, steps=arguments.finishing_steps, shares=FINISH, rate=0.006, apart=True),
     }
     if not entry.hubs:
         del stages["hubs"]

@@ -56,7 +56,8 @@ def test_who_reads_whom_by_the_words_of_the_kinds(teacher, layout):
         sources = set(lesson.sources[row].nonzero()[:, 0].tolist())
         assert max(sources) <= _at(layout, hub)
         assert sources <= own[hub.modality if hub.kind == "unimodal" else other[hub.modality]]
-    for kind, (readers, wanted) in zip(("unimodal", "cross-modal"), lesson.read, strict=True):
+    whole: dict[int, set[int]] = {}
+    for kind, (readers, wanted) in zip(("unimodal", "cross-modal"), lesson.apart, strict=True):
         found = dict(zip(readers.tolist(), wanted, strict=True))
         for reader in lesson.media.tolist():
             modality = "video" if reader in own["video"] else "audio"
@@ -68,6 +69,11 @@ def test_who_reads_whom_by_the_words_of_the_kinds(teacher, layout):
                 and _at(layout, hub) <= reader
             }
             assert set(found[reader].nonzero()[:, 0].tolist() if reader in found else ()) == leaning
+            whole[reader] = whole.get(reader, set()) | leaning
+    together = dict(zip(lesson.together[0].tolist(), lesson.together[1], strict=True))
+    assert {at: set(read.nonzero()[:, 0].tolist()) for at, read in together.items()} == {
+        reader: read for reader, read in whole.items() if read
+    }
     crossmodal = [_at(layout, hub) for hub in CARD.hubs if hub.kind == "cross-modal"]
     assert lesson.crossmodal.tolist() == sorted(crossmodal)
 
