@@ -124,6 +124,8 @@ class Reading:
 
     def _below(self, alive: Tensor) -> tuple[Below, ...]:
         """alive: bool (start,)."""
+        if not self.start:
+            return ()
         spared: dict[bytes, tuple[Tensor, Tensor]] = {}  # equal sets of sources -> keys, which queries
         for queries, source, _ in self._edges:
             source = source[source < self.start]
@@ -132,6 +134,8 @@ class Reading:
                     source.numpy().tobytes(), (source, torch.zeros(len(self.rows), dtype=torch.bool))
                 )
                 who[queries] = True
+        if not spared:
+            return (Below(torch.arange(len(self.rows)), alive, alive.numpy().tobytes()),) if alive.any() else ()
         which = torch.stack([torch.zeros(len(self.rows), dtype=torch.bool), *(who for _, who in spared.values())])
         kinds, of_row = which.unique(dim=1, return_inverse=True)  # (sets, kinds), (R,)
         parts = []
