@@ -38,9 +38,8 @@ class Exploration:
 
     frames: x, y, width, height, url. wave: x, x2, y, y2. tokens: position, modality, place, x, y, x2, y2, layer, phi,
     sink, asked (whether its readers are known), and video, audio, text: mean attention that it receives from later
-    tokens of each kind, NaN where there are none. readers: layer, key,
-    position, weight, and the reader's place. height: of the plane. first: the token that is asked about at the
-    beginning.
+    tokens of each kind, NaN where there are none. readers: layer, key, position, weight, and the reader's place.
+    height: of the plane. first: the token that is asked about at the beginning.
     """
 
     frames: pd.DataFrame

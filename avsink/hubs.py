@@ -216,8 +216,8 @@ def recovered(rows: pd.DataFrame, card, *, share: int, n: int) -> pd.DataFrame:
     """Taught hubs against the global sinks that were found, over all samples: one row a modality.
 
     n: how many clips were asked, those included in which no sink was found, and which have no rows. Columns: modality,
-    taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls
-    what they are). Empty for a model that was taught none.
+    taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls what they are). Empty
+    for a model that was taught none.
     """
     tables = []
     for modality in ("video", "audio") if len(rows) else ():

@@ -132,6 +132,7 @@ class _Pass:
         if parent is not None and not step.enters_given:
             if parent.step.rows is step.rows:
                 return before[parent]
+            # No clean inputs are needed then, and the run may not have kept them.
             if torch.isin(step.rows, parent.step.rows).all():
                 return before[parent][torch.searchsorted(parent.step.rows, step.rows)]
         inputs = self.states.entering(layer, step.rows)
