@@ -79,9 +79,10 @@ RUNS = (
     Run(notebook="hubs2_where", model="tiny-omni"),
     Run(notebook="hubs3_sinks", model="tiny-omni"),
     *(
-        Run(notebook=notebook, model="tiny-omni-plain", variant="control")
-        for notebook in ("hubs2_where", "hubs3_sinks", "hubs_calibration")
+        Run(notebook=notebook, model="tiny-omni-plain", variant="control", parameters={"n_samples": 200, "each": 40})
+        for notebook in ("hubs2_where", "hubs3_sinks")
     ),
+    Run(notebook="hubs_calibration", model="tiny-omni-plain", variant="control"),
     Run(notebook="hubs_calibration", model="tiny-omni"),
     Run(notebook="engine", model="tiny-omni"),
 )
