@@ -31,12 +31,13 @@ def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure
     look.require(df, "sample", "fog", "noise", "dominance")
     rows = look.rounded(df[["sample", "fog", "noise", "dominance"]])
     picked = alt.selection_point(fields=["dominance"], bind="legend")
+    plain = {"scale": alt.Scale(zero=False), "axis": alt.Axis(tickCount=5, format=".1f")}
     points = (
         alt.Chart(rows)
         .mark_point(size=45, filled=True)
         .encode(
-            x=alt.X("fog:Q", title="fog over the picture", scale=alt.Scale(zero=False)),
-            y=alt.Y("noise:Q", title="noise over the sound", scale=alt.Scale(zero=False)),
+            x=alt.X("fog:Q", title="fog over the picture", **plain),
+            y=alt.Y("noise:Q", title="noise over the sound", **plain),
             **_kind("dominance", DOMINANCE, rows),
             opacity=alt.when(picked).then(alt.value(0.9)).otherwise(alt.value(0.08)),
             tooltip=["sample:N", "dominance:N", "fog:Q", "noise:Q"],
