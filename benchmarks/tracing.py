@@ -9,8 +9,8 @@ what they are called. In one process, in turn:
 2. *reference*: what published scripts do for each condition: a clean full pass that keeps the states, and a corrupted
    one into which hooks put them back. `--reference-conditions` of them are run, spread evenly, and the mean counts;
 3. *plain*: one full pass; the measure of what arithmetic needs: two passes, and of each condition the rows that are
-   computed, which are all behind the first restored one except the restored ones. `over_arithmetic` is the engine's
-   time over that.
+   computed, which are all behind the first restored one except the restored ones, at all layers but the last.
+   `over_arithmetic` is the engine's time over that.
 
 The reference's answers are compared with the engine's. JSON: `settings` (flat); `rows`, one a length; `peaks`, of
 memory: of model and run together (`peak_mib`), of the run alone (`growth_mib`), and of the process with Python and all.
@@ -99,9 +99,13 @@ class Bench:
                 hook.remove()
 
     def needed(self) -> float:
-        """Passes of arithmetic: two, and for each condition the rows behind the first restored one, less these."""
-        n = self.layout.n
-        return 2 + sum(n - int(positions[0]) - len(positions) for positions in self.sets) / n
+        """Passes of arithmetic: two, and for each condition the rows behind the first restored one, less these.
+
+        In the last layer a condition needs one row only, which is left out here.
+        """
+        n, layers = self.layout.n, self.n_layers
+        rows = sum(n - int(positions[0]) - len(positions) for positions in self.sets)
+        return 2 + rows / n * (layers - 1) / layers
 
     def row(self) -> dict:
         clock, difference = common.Clock(self.model.device), 0.0
