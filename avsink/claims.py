@@ -10,6 +10,7 @@ import pandas as pd
 
 from avsink import allocation, discard
 from avsink.rules import comes_first, costs_more, drops, holds_more, lies_above, rises, stays_flat, unharmed
+from avsink.verdicts import Rule
 
 __all__ = [
     *("FLOW_1_MAPS", "FLOW_1_MASKS", "FLOW_2", "FLOW_2_FIGURE_3", "FLOW_2_FIGURE_4", "FLOW_2_FIGURE_10"),
@@ -229,8 +230,19 @@ FLOW_4_ELSEWHERE = (
 )
 
 
-# Hubs, finding 1: what one modality told the other lies in its sinks.
-VALUES = ("ie_clean", "ie_corrupt")
+# Hubs: what one modality told the other, and where it lies.
+DOMINANCES = ("audio", "video")
+
+
+def _holds_more(
+    first: tuple[str, int], second: tuple[str, int], *, dominance: str, claim: str, where: str
+) -> tuple[Rule, ...]:
+    """One claim on two sets of tokens, by both of the effects."""
+    claim = f"{claim} ({dominance}-dominant)"
+    return tuple(
+        holds_more(first, second, dominance=dominance, value=value, claim=claim, where=where)
+        for value in ("ie_clean", "ie_corrupt")
+    )
 
 
 def _beyond(dominance: str, part: float, rows: pd.DataFrame) -> pd.Series:
@@ -242,20 +254,17 @@ def _beyond(dominance: str, part: float, rows: pd.DataFrame) -> pd.Series:
     return table["Sink"] - part * table["All"]
 
 
+# Finding 1: it lies in the sinks of the other one.
 HUBS_1 = tuple(
     rule
-    for dominance in ("audio", "video")
+    for dominance in DOMINANCES
     for rule in (
-        *(
-            holds_more(
-                ("Sink", 2),
-                ("Random", 2),
-                dominance=dominance,
-                value=value,
-                claim=f"Sinks hold more than as many random tokens ({dominance}-dominant)",
-                where="§3.3, table 1",
-            )
-            for value in VALUES
+        *_holds_more(
+            ("Sink", 2),
+            ("Random", 2),
+            dominance=dominance,
+            claim="Sinks hold more than as many random tokens",
+            where="§3.3, table 1",
         ),
         lies_above(
             0.0,
@@ -270,29 +279,27 @@ HUBS_1 = tuple(
 
 # Against what was found in models of pictures alone: that what an object is lies in the object's own tokens.
 HUBS_1_OBJECT = tuple(
-    holds_more(
+    rule
+    for dominance in DOMINANCES
+    for rule in _holds_more(
         ("Sink", 2),
         ("Object", 0),
         dominance=dominance,
-        value=value,
-        claim=f"Sinks hold more than the object's own tokens ({dominance}-dominant)",
+        claim="Sinks hold more than the object's own tokens",
         where="§3.3, table 1",
     )
-    for dominance in ("audio", "video")
-    for value in VALUES
 )
 
-# Hubs, finding 2: and there, in the sinks that the other modality reads.
+# Finding 2: and there, in the sinks that the other modality reads.
 HUBS_2 = tuple(
-    holds_more(
+    rule
+    for dominance in DOMINANCES
+    for share in (2, 3, 4)
+    for rule in _holds_more(
         ("Cross-modal", share),
         ("Unimodal", share),
         dominance=dominance,
-        value=value,
-        claim=f"Cross-modal sinks hold more than unimodal ones, N = {share} ({dominance}-dominant)",
+        claim=f"Cross-modal sinks hold more than unimodal ones, N = {share}",
         where="§4, table 2",
     )
-    for dominance in ("audio", "video")
-    for share in (2, 3, 4)
-    for value in VALUES
 )

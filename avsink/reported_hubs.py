@@ -52,8 +52,9 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
     """What each set brings back of what all tokens do: this run's, and that of each of the paper's models.
 
     Columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value, low,
-    high, n. This run's is a ratio of means over the samples that have such a set, drawn again together for its
-    interval. Where all tokens bring back less than one point, ratios mean nothing and are left out.
+    high, n. This run's is a ratio of means over the samples that were asked about such a set, empty ones included,
+    drawn again together for its interval. Where all tokens bring back less than one point, ratios mean nothing and are
+    left out.
     """
     tables = []
     for dominance, part in _named(rows).groupby("dominance", sort=False):

@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from avsink.data.sample import Sample, Text
+from avsink.data.toyworld.hubs import OTHER
 from avsink.data.toyworld.jobs import JOBS
 from avsink.data.toyworld.prompts import NAMES
 from avsink.data.toyworld.routes import ROUTE
@@ -170,13 +171,12 @@ def route() -> pd.DataFrame:
 
 def hubs(card) -> pd.DataFrame:
     """The hubs that a teaching model was taught: which tokens of a clip, and who reads whom."""
-    own, other = {"video": "video", "audio": "audio"}, {"video": "audio", "audio": "video"}
     rows = []
     for hub in card.hubs:
         run = "grid" if hub.modality == "video" else "run"
-        side = own if hub.kind == "unimodal" else other
-        readers = side[hub.modality] + (", text" if hub.kind == "cross-modal" else "")
-        rows.append((f"{hub.modality}, {run} {hub.run}, token {hub.offset}", hub.kind, side[hub.modality], readers))
+        side = hub.modality if hub.kind == "unimodal" else OTHER[hub.modality]
+        readers = side + (", text" if hub.kind == "cross-modal" else "")
+        rows.append((f"{hub.modality}, {run} {hub.run}, token {hub.offset}", hub.kind, side, readers))
     return pd.DataFrame(rows, columns=["token", "kind", "reads", "is read by"])
 
 

@@ -30,7 +30,7 @@ from avsink.data.toyworld.routes import GATHER_LAYER, MEDIA_LAYER
 from avsink.models.cards import Hub
 
 __all__ = [
-    *("FROM_LAYER", "KINDS", "KNOWN_LAYERS", "LOUD", "MASSIVE", "QUIET", "READ_LAYERS"),
+    *("FROM_LAYER", "KINDS", "KNOWN_LAYERS", "LOUD", "MASSIVE", "OTHER", "QUIET", "READ_LAYERS"),
     *("HubLesson", "HubTeacher", "hub_lesson", "massive_loss"),
 ]
 
