@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)  ## install everything, pinned, into .venv
 
 book: $(READY)  ## run the notebooks whose inputs changed, and render the book to _build/html
-	$(PYTHON) -m avsink.book
+	$(PYTHON) book/scripts/make_book.py
 
 test: $(READY) lint  ## lint, then every test: the package, the notebooks, and a small book in a browser
 	$(PYTHON) -m pytest tests notebooks --nbmake --nbmake-timeout=300
@@ -27,10 +27,10 @@ test: $(READY) lint  ## lint, then every test: the package, the notebooks, and a
 lint: $(READY)  ## check style, and that the notebooks' two forms agree
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m avsink.notebooks check
+	$(PYTHON) book/scripts/notebook_forms.py check
 
 sync: $(READY)  ## bring the two forms of every notebook in step (the newer one wins) and drop outputs
-	$(PYTHON) -m avsink.notebooks sync
+	$(PYTHON) book/scripts/notebook_forms.py sync
 
 clean:  ## remove what the book made: pages, runs, caches (results and .venv stay)
 	rm -rf _build book/runs .pytest_cache .ruff_cache

@@ -16,10 +16,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "avsink.models": ("load", "card"),
-    "avsink.data": ("load_samples",),
-    "avsink.data.sample": ("Media", "Sample", "SampleError", "Text"),
-    "avsink.interventions": ("Block", "Discard", "Restore", "Reweight"),
-    "avsink.run": ("clean_run",),
+    "avsink.datasets": ("load_samples",),
+    "avsink.sample": ("Media", "Sample", "SampleError", "Text"),
+    "avsink.engine.interventions": ("Block", "Discard", "Restore", "Reweight"),
+    "avsink.engine.run": ("clean_run",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

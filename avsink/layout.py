@@ -24,9 +24,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from avsink.data.sample import Media
+from avsink.sample import Media
 
-__all__ = ["MediaTokens", "Piece", "TokenLayout", "align", "runs"]
+__all__ = ["MediaTokens", "Piece", "TokenLayout", "align", "consecutive"]
 
 Role = Literal["system", "medium", "question", "label", "letter", "option", "suffix", "header"]
 
@@ -208,7 +208,7 @@ class TokenLayout:
                 for p, size in zip(visual, grids, strict=True)
                 for frame in of(lambda q, p=p: q is p, seen).split(size)
             ),
-            audio_chunks=tuple(chunk for p in media for chunk in runs(of(lambda q, p=p: q is p, heard))),
+            audio_chunks=tuple(chunk for p in media for chunk in consecutive(of(lambda q, p=p: q is p, heard))),
             option_letters=tuple(
                 _only(of(lambda p, k=k: p.role == "letter" and p.option == k), f"option {k + 1}'s letter")
                 for k in lines
@@ -248,7 +248,7 @@ def _joined(groups: Iterable[Tensor]) -> Tensor:
     return torch.cat([_long(()), *groups]).sort().values
 
 
-def runs(positions: Tensor) -> tuple[Tensor, ...]:
+def consecutive(positions: Tensor) -> tuple[Tensor, ...]:
     """Cut sorted positions where one is skipped."""
     breaks = (positions.diff() > 1).nonzero()[:, 0] + 1
     return tuple(run for run in positions.tensor_split(breaks) if len(run))

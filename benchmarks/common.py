@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from avsink.models.bare import FAMILIES, SIZES, bare_inputs, bare_model
+from avsink.testing.random_decoder import FAMILIES, SIZES, bare_inputs, bare_model
 
 MIB = 2**20
 

@@ -6,7 +6,7 @@ call of the same model with nothing removed.
 
 Each configuration runs right behind a reference of its own, `--repeat` times. `saving` is 1 - the median ratio of the
 two, `spread` half of the distance between the ratios' quartiles. `arithmetic_saving` counts the floating-point
-operations of matrices and attention that are not done (`avsink.discard.arithmetic`), and `share` is the one saving over
+operations of matrices and attention that are not done (`avsink.instruments.discarding.arithmetic`), and `share` is the one saving over
 the other: 1 is all that can be had. Where less than `TELLING` is to be saved, noise is as large, and there is no share.
 `max_difference` holds the answers against a replay of the same plan, which removes nothing.
 
@@ -23,9 +23,9 @@ from collections.abc import Sequence
 import common
 import torch
 
-from avsink import discard
-from avsink.run import clean_run
-from avsink.states import decoder_inputs
+from avsink.engine.record import decoder_inputs
+from avsink.engine.run import clean_run
+from avsink.instruments import discarding
 
 TELLING = 0.05
 DEPTHS = (0.25, 0.5, 0.74)  # the last is the paper's: layer 26 of 0 to 35
@@ -38,13 +38,13 @@ def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict
     cases = {}
     for depth in args.depths:
         layer = round(depth * (model.n_layers - 1))
-        groups = dict.fromkeys({**discard.CLIP, **discard.INTERLEAVED}.values(), layer)
-        for name, plan in discard.configurations(inputs.layout, after=groups).items():
+        groups = dict.fromkeys({**discarding.CLIP, **discarding.INTERLEAVED}.values(), layer)
+        for name, plan in discarding.configurations(inputs.layout, after=groups).items():
             if plan:
                 cases[depth, layer, name] = plan
 
     def prefill(plan):
-        with torch.inference_mode(), discard.discarding(model, plan, n=inputs.layout.n):
+        with torch.inference_mode(), discarding.discarding(model, plan, n=inputs.layout.n):
             return model.decoder(**arguments).last_hidden_state[0, -1]
 
     clock, ratios = common.Clock(model.device), {case: [] for case in cases}
@@ -60,13 +60,13 @@ def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict
                 clock.seconds[name] = min(seconds, clock.seconds.get(name, seconds))
 
     replayed = clean_run(model, inputs).replay(list(cases.values()), progress=False)
-    whole, rows = discard.arithmetic(model, inputs.layout), []
+    whole, rows = discarding.arithmetic(model, inputs.layout), []
     for (case, plan), expected in zip(cases.items(), replayed, strict=True):
         depth, layer, name = case
-        found = discard.prefill(model, inputs, plan)[0].softmax(dim=-1)
+        found = discarding.prefill(model, inputs, plan)[0].softmax(dim=-1)
         low, middle, high = statistics.quantiles(ratios[case], n=4) if args.repeat > 1 else [ratios[case][0]] * 3
         saving = 1 - middle
-        arithmetic = 1 - discard.arithmetic(model, inputs.layout, plan) / whole
+        arithmetic = 1 - discarding.arithmetic(model, inputs.layout, plan) / whole
         rows.append(
             {
                 "config": name,

@@ -37,8 +37,9 @@ from functools import partial
 import common
 from plain import Reference
 
-from avsink.knockout import CLIP, FIGURE_4, FIGURE_10, PATHWAYS, window
-from avsink.run import clean_run
+from avsink.engine.run import clean_run
+from avsink.instruments.knockout import window
+from avsink.instruments.pathways import CLIP, FIGURE_4, FIGURE_10, PATHWAYS
 
 GROUPS = {
     "into question": ("Video↛Question", "Audio↛Question", "V+A↛Question"),

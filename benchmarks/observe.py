@@ -4,7 +4,7 @@ Wanted of each layer: the last row's attention by group of tokens, the mean atte
 later video and from later audio queries, and the norms and φ of all tokens. For each length of prompt N, in turn:
 
 1. *plain*: the model's own forward pass in SDPA attention, logits of the last position;
-2. *observed*: `avsink.observe.observe` with all three observers, and with each one alone;
+2. *observed*: `avsink.engine.observers.observe` with all three observers, and with each one alone;
 3. *eager*: a forward pass with `output_attentions=True` and `output_hidden_states=True`, whose weights, layers x heads
    x N x N, are then reduced to the same numbers, which are compared.
 
@@ -25,7 +25,7 @@ import plain
 import torch
 from torch import Tensor
 
-from avsink.observe import ColumnMeans, LastRow, Norms, observe
+from avsink.engine.observers import ColumnMeans, LastRow, Norms, observe
 
 DIMS = (3, 5)  # in place of a model's sink dimensions; any two cost the same
 PEAKS = ("peak_mib", "growth_mib", "process_mib")

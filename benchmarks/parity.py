@@ -27,10 +27,10 @@ import plain
 import torch
 from torch import Tensor
 
-from avsink.interventions import Block, Discard, Restore, Reweight
-from avsink.knockout import PATHWAYS
-from avsink.models.bare import FAMILIES, BareModel, bare_inputs, bare_model
-from avsink.run import clean_run
+from avsink.engine.interventions import Block, Discard, Restore, Reweight
+from avsink.engine.run import clean_run
+from avsink.instruments.pathways import PATHWAYS
+from avsink.testing.random_decoder import FAMILIES, BareModel, bare_inputs, bare_model
 
 TOLERANCE, TIE = 1e-4, 1e-5
 SIZE = dict(layers=6, width=64, heads=4, kv_heads=2, mlp=128, vocabulary=160)

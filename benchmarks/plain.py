@@ -28,7 +28,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from avsink.models.torchvision_shim import enable_torchvision
+from avsink.compat import enable_torchvision
 
 enable_torchvision()  # before anything of transformers is imported
 from transformers import AttentionInterface  # noqa: E402

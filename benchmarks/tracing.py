@@ -30,11 +30,11 @@ import common
 import torch
 from torch import Tensor
 
-from avsink.interventions import Restore
-from avsink.models.bare import bare_inputs
-from avsink.run import clean_run
+from avsink.engine.interventions import Restore
+from avsink.engine.run import clean_run
+from avsink.testing.random_decoder import bare_inputs
 
-DRAWS, SHARES = 5, (2, 3, 4)
+DRAWS, ONE_IN = 5, (2, 3, 4)
 
 
 class Bench:
@@ -55,7 +55,7 @@ class Bench:
             return video[torch.randperm(len(video), generator=rng)[:count].sort().values]
 
         sets = [video, some(len(video) * 2 // 5)]
-        for share in SHARES:
+        for share in ONE_IN:
             count = len(video) // share
             sinks = some(count)
             sets += [sinks, sinks[: count // 2], sinks[count // 2 :], *(some(count) for _ in range(DRAWS))]

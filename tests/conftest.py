@@ -42,7 +42,7 @@ def tiny_omni():
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory) -> Path:
     """An untrained tiny-omni, saved as an ordinary folder."""
-    from avsink.data.toyworld.build import build_model, build_processor, build_tokenizer
+    from avsink.testing.untrained_omni import build_model, build_processor, build_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "untrained"
     tokenizer = build_tokenizer()

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import avsink
-from avsink.data.sample import Media, Sample, Text
-from avsink.knockout import sweep
-from avsink.results import ResultStore
-from avsink.run import clean_run
-from avsink.sweep import run_over_samples
+from avsink.engine.run import clean_run
+from avsink.instruments.knockout import sweep
+from avsink.results.over_samples import run_over_samples
+from avsink.results.store import ResultStore
+from avsink.sample import Media, Sample, Text
 
 CLIPS = ("clip.mp4", "odd.mp4", "truncated.mp4", "front.mp4", "long_sound.mp4", "absent.mp4", "clip.mkv")
 

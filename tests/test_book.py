@@ -10,16 +10,15 @@ import os
 import shutil
 from pathlib import Path
 
+import make_book
 import nbformat
 import pytest
 import yaml
 from playwright.sync_api import sync_playwright
 
-from avsink import book
-
-TOC = yaml.safe_load((book.ROOT / "_toc.yml").read_text())
+TOC = yaml.safe_load((make_book.ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-STATIC = book.ROOT / "book/_static"
+STATIC = make_book.ROOT / "book/_static"
 LONG = 60_000  # ms; a page takes one or two seconds, unless the machine is busy
 
 
@@ -30,7 +29,7 @@ def pages(tmp_path_factory) -> Path:
         return Path(finished).resolve()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVSINK_RESULTS", str(tmp_path_factory.mktemp("results")))
-        return book.build(output=tmp_path_factory.mktemp("book"), mock=True)
+        return make_book.build(output=tmp_path_factory.mktemp("book"), mock=True)
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +176,7 @@ def test_pointing_at_a_token_of_the_explorer_shows_its_readers(pages, chromium):
 
 
 def test_findings_show_charts(pages):
-    for run in book.RUNS:
+    for run in make_book.RUNS:
         html = (pages / run.page).with_suffix(".html").read_text()
         assert 'class="avsink-chart"' in html, f"{run.page} declares no chart: was it executed for the book?"
 
@@ -196,38 +195,38 @@ def test_a_chart_that_cannot_be_drawn_says_so(chromium, tmp_path, spec):
 
 def test_contents_list_every_run_and_no_other():
     listed = {page for page in PAGES if page.startswith("book/runs/")}
-    assert listed == {run.page.removesuffix(".ipynb") for run in book.RUNS}
+    assert listed == {run.page.removesuffix(".ipynb") for run in make_book.RUNS}
 
 
 def test_vega_is_of_the_version_that_altair_writes_for():
-    bundle = book.vega_bundle()
+    bundle = make_book.vega_bundle()
     assert bundle.startswith("(() => {") and bundle.rstrip().endswith("})();"), "its names must not leak into the page"
     assert "define.amd" not in bundle
     assert len(bundle) > 500_000
 
 
 @pytest.fixture
-def small_run(tmp_path, monkeypatch) -> book.Run:
+def small_run(tmp_path, monkeypatch) -> make_book.Run:
     """A run of a notebook that prints its parameter and divides by it."""
     v4 = nbformat.v4
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [v4.new_code_cell("n = 1  # number", metadata={"tags": ["parameters"]}), v4.new_code_cell("print(1 / n)")]
     nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "small.ipynb")
-    monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
-    return book.Run(notebook="small", model="none")
+    monkeypatch.setattr(make_book, "NOTEBOOKS", tmp_path)
+    return make_book.Run(notebook="small", model="none")
 
 
 def test_a_run_is_repeated_only_if_something_changed(small_run, tmp_path):
     page = tmp_path / "page.ipynb"
-    assert book.execute(small_run, page, label="first")
-    assert not book.execute(small_run, page, label="again")
-    other = book.Run(notebook="small", model="none", parameters={"n": 4})
-    assert book.execute(other, page, label="other parameters")
+    assert make_book.execute(small_run, page, label="first")
+    assert not make_book.execute(small_run, page, label="again")
+    other = make_book.Run(notebook="small", model="none", parameters={"n": 4})
+    assert make_book.execute(other, page, label="other parameters")
     assert "0.25" in page.read_text()
 
 
 def test_a_run_that_fails_leaves_no_page(small_run, tmp_path):
-    broken = book.Run(notebook="small", model="none", parameters={"n": 0})
+    broken = make_book.Run(notebook="small", model="none", parameters={"n": 0})
     with pytest.raises(Exception, match="ZeroDivisionError"):
-        book.execute(broken, tmp_path / "page.ipynb", label="broken")
+        make_book.execute(broken, tmp_path / "page.ipynb", label="broken")
     assert not (tmp_path / "page.ipynb").exists()

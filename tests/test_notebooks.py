@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import nbformat
+import notebook_forms
 import pytest
-
-from avsink import notebooks
 
 PARAMETERS = {"tags": ["parameters"], "nbmake": {"mock": {"n": 1}}}
 
@@ -17,16 +16,16 @@ def _write(folder, *cells, parameters='n = 8  # samples\nname = "toyworld"  # th
     notebook.cells = [v4.new_markdown_cell("# A claim"), v4.new_code_cell(parameters, metadata=PARAMETERS)]
     notebook.cells += [v4.new_code_cell(source) for source in cells]
     nbformat.write(notebook, folder / "finding.ipynb")
-    notebooks.sync(folder)
+    notebook_forms.sync(folder)
     return folder
 
 
 def test_the_notebooks_of_the_book_are_in_order():
-    assert notebooks.check() == []
+    assert notebook_forms.check() == []
 
 
 def test_a_good_notebook_has_no_problems(tmp_path):
-    assert notebooks.check(_write(tmp_path, "print(n)")) == []
+    assert notebook_forms.check(_write(tmp_path, "print(n)")) == []
 
 
 @pytest.mark.parametrize(
@@ -38,12 +37,12 @@ def test_a_good_notebook_has_no_problems(tmp_path):
     ],
 )
 def test_programs_in_cells_are_noticed(tmp_path, cell, problem):
-    assert any(problem in found for found in notebooks.check(_write(tmp_path, cell)))
+    assert any(problem in found for found in notebook_forms.check(_write(tmp_path, cell)))
 
 
 def test_too_much_code_is_noticed(tmp_path):
     cells = ["\n".join(f"x{i} = {i}" for i in range(14))] * 8
-    assert any("114 lines of code, 100 allowed" in found for found in notebooks.check(_write(tmp_path, *cells)))
+    assert any("114 lines of code, 100 allowed" in found for found in notebook_forms.check(_write(tmp_path, *cells)))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_too_much_code_is_noticed(tmp_path):
     ],
 )
 def test_parameters_are_commented_literals(tmp_path, parameters, problem):
-    assert any(problem in found for found in notebooks.check(_write(tmp_path, parameters=parameters)))
+    assert any(problem in found for found in notebook_forms.check(_write(tmp_path, parameters=parameters)))
 
 
 def test_outputs_are_noticed_and_dropped(tmp_path):
@@ -63,16 +62,16 @@ def test_outputs_are_noticed_and_dropped(tmp_path):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="8\n")]
     nbformat.write(notebook, path)
-    assert any("has outputs" in found for found in notebooks.check(tmp_path))
-    notebooks.sync(tmp_path)
-    assert notebooks.check(tmp_path) == []
+    assert any("has outputs" in found for found in notebook_forms.check(tmp_path))
+    notebook_forms.sync(tmp_path)
+    assert notebook_forms.check(tmp_path) == []
 
 
 def test_forms_that_differ_are_noticed_and_the_newer_one_wins(tmp_path):
     text = _write(tmp_path, "print(n)") / "finding.md"
     text.write_text(text.read_text().replace("print(n)", "print(n + 1)"))
-    assert any("forms differ" in found for found in notebooks.check(tmp_path))
-    assert notebooks.sync(tmp_path) == [tmp_path / "finding.ipynb"]
+    assert any("forms differ" in found for found in notebook_forms.check(tmp_path))
+    assert notebook_forms.sync(tmp_path) == [tmp_path / "finding.ipynb"]
     notebook = nbformat.read(tmp_path / "finding.ipynb", as_version=4)
     assert notebook.cells[-1].source == "print(n + 1)"
     assert notebook.cells[1].metadata == PARAMETERS
@@ -80,9 +79,9 @@ def test_forms_that_differ_are_noticed_and_the_newer_one_wins(tmp_path):
 
 def test_a_missing_form_is_noticed(tmp_path):
     (_write(tmp_path) / "finding.md").unlink()
-    assert notebooks.check(tmp_path) == ["finding.md is missing: run `make sync`"]
+    assert notebook_forms.check(tmp_path) == ["finding.md is missing: run `make sync`"]
 
 
 def test_sync_is_stable(tmp_path):
     _write(tmp_path, "print(n)")
-    assert notebooks.sync(tmp_path) == []
+    assert notebook_forms.sync(tmp_path) == []

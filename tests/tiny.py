@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import torch
 
-from avsink import attention
-from avsink.data.toyworld.build import build_model, build_tokenizer
+from avsink.engine import attention
+from avsink.testing.untrained_omni import build_model, build_tokenizer
 
 GRIDS, SIDE, SOUNDS = 3, 2, 4  # temporal grids of SIDE x SIDE tokens, each followed by SOUNDS audio tokens
 

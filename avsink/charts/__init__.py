@@ -4,7 +4,7 @@
 
     charts.knockout_curves(summary, caption="…", description="…")      # last line of a cell: the figure appears
 
-Each function takes a tidy DataFrame and returns an `avsink.figure.Figure`: the chart with its caption, its description
+Each function takes a tidy DataFrame and returns an `avsink.charts.figure.Figure`: the chart with its caption, its description
 for screen readers, and its data as a CSV link. Columns that a function needs and does not find are named in the error.
 
 =================  ==================================================================================================
@@ -27,7 +27,7 @@ dominance_map      sample, fog, noise, dominance
 phi_map            layer, position, group, phi, sink, place
 spread             a column of numbers, one row a token
 sink_drift         modality, layer, other, mean, low, high, n
-explorer           of `avsink.explorer.explore`
+explorer           of `avsink.instruments.clip_explorer.explore`
 leanings           modality, place, score, kind, sample, position
 =================  ==================================================================================================
 
@@ -39,14 +39,14 @@ What all charts keep to:
 3. A chart is as wide as its column of text and its facets wrap; in a narrow window they stand below each other.
 """
 
+from avsink.charts.clip_explorer import explorer
 from avsink.charts.curves import knockout_curves, layer_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
-from avsink.charts.explorer import explorer
+from avsink.charts.figure import clip, picture
 from avsink.charts.maps import attention_maps, flow_map
 from avsink.charts.sinks import dominance_dots, dominance_map, leanings, phi_map, sink_drift, spread
 from avsink.charts.spans import timeline, work_map
 from avsink.charts.tokens import dimension_sizes, token_norms
-from avsink.figure import clip, picture
 
 __all__ = [
     "attention_maps",

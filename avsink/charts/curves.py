@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from avsink.charts import look
-from avsink.figure import Figure
+from avsink.charts import theme
+from avsink.charts.figure import Figure
 
 __all__ = ["knockout_curves", "layer_curves", "share_curves", "training_curves"]
 
@@ -34,22 +34,22 @@ def layer_curves(
     they appear. title, unit: of the vertical axis, a d3 format. x: another column than `layer`; axis: its title.
     mark: a layer to draw a line at.
     """
-    look.require(df, series, x, "mean", "low", "high", "n")
+    theme.require(df, series, x, "mean", "low", "high", "n")
     names = list(dict.fromkeys(df[series] if names is None else names))
-    rows = look.rounded(df[df[series].isin(names)])
-    channels = look.channels(series, names, title=legend)
+    rows = theme.rounded(df[df[series].isin(names)])
+    channels = theme.channels(series, names, title=legend)
     picked = alt.selection_point(fields=[series], bind="legend")
     tooltip = [alt.Tooltip(f"{series}:N"), alt.Tooltip(f"{x}:Q", title=x)]
     for name, label in (("mean", "mean"), ("low", "95 % from"), ("high", "95 % to")):
         tooltip.append(alt.Tooltip(f"{name}:Q", title=label, format=".1%" if "%" in unit else ".3~g"))
     tooltip.append(alt.Tooltip("n:Q", title="samples"))
 
-    ticks = look.layer_axis(rows[x]) if x == "layer" else alt.Axis(tickCount=5)
+    ticks = theme.layer_axis(rows[x]) if x == "layer" else alt.Axis(tickCount=5)
     across = alt.X(f"{x}:Q", title=axis, axis=ticks)
     y = alt.Y("mean:Q", title=title, axis=alt.Axis(format=unit, tickCount=5))
     base, zero = (
         alt.Chart(rows).encode(x=across),
-        alt.Chart(rows).mark_rule(color=look.INK["grey"]).encode(y=alt.datum(0)),
+        alt.Chart(rows).mark_rule(color=theme.INK["grey"]).encode(y=alt.datum(0)),
     )
     veiled = alt.when(picked).then(alt.value(0.18)).otherwise(alt.value(0.02))
     shown = alt.when(picked).then(alt.value(1)).otherwise(alt.value(0.12))
@@ -66,18 +66,18 @@ def layer_curves(
     parts = [zero, band, line, point.add_params(picked), target]
     if mark is not None:
         at = pd.DataFrame({"layer": [mark]})
-        dashed = alt.Chart(at).mark_rule(color=look.INK["grey"], strokeDash=[4, 4], strokeWidth=2)
+        dashed = alt.Chart(at).mark_rule(color=theme.INK["grey"], strokeDash=[4, 4], strokeWidth=2)
         parts.insert(0, dashed.encode(x=across))
     layers = alt.layer(*parts)
 
     if "category" not in rows:
-        return look.figure(layers.properties(width="container", height=290), rows, caption, description)
+        return theme.figure(layers.properties(width="container", height=290), rows, caption, description)
     order = list(dict.fromkeys(rows["category"]))
     header = alt.Header(title=None, labelFontWeight="bold")
     panels = layers.properties(width=250 if len(order) > 2 else 340, height=190).facet(
         facet=alt.Facet("category:N", sort=order, header=header), columns=2 if len(order) == 4 else min(3, len(order))
     )
-    return look.figure(panels, rows, caption, description)
+    return theme.figure(panels, rows, caption, description)
 
 
 def knockout_curves(
@@ -107,10 +107,10 @@ def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: 
 
     df: one row per (measure, step) with its `value`; title: what the vertical axis measures; unit: a d3 format.
     """
-    look.require(df, "step", "measure", "value")
-    rows = look.rounded(df)
+    theme.require(df, "step", "measure", "value")
+    rows = theme.rounded(df)
     names = list(dict.fromkeys(rows["measure"]))
-    series = look.channels("measure", names, title=None)
+    series = theme.channels("measure", names, title=None)
     picked = alt.selection_point(fields=["measure"], bind="legend")
     lines = (
         alt.Chart(rows)
@@ -124,4 +124,4 @@ def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: 
             tooltip=[alt.Tooltip("measure:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=unit)],
         )
     )
-    return look.figure(lines.add_params(picked).properties(width="container", height=260), rows, caption, description)
+    return theme.figure(lines.add_params(picked).properties(width="container", height=260), rows, caption, description)

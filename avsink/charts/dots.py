@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import altair as alt
 import pandas as pd
 
-from avsink.charts import look
-from avsink.figure import Figure
+from avsink.charts import theme
+from avsink.charts.figure import Figure
 
 __all__ = ["dot_plot", "ratios"]
 
@@ -31,12 +31,12 @@ def dot_plot(
     title: what the horizontal axis measures; unit: a d3 format such as ".0%", or nothing for plain numbers.
     inks: group -> the name of its colour, where groups have one of their own.
     """
-    look.require(df, "label", "group", "value", "low", "high", "n")
-    rows = look.rounded(df)
+    theme.require(df, "label", "group", "value", "low", "high", "n")
+    rows = theme.rounded(df)
     groups, labels = list(dict.fromkeys(rows["group"])), list(dict.fromkeys(rows["label"]))
     names = ("blue", "orange", "green", "purple", "gold", "pink", "teal", "grey")
-    inks = [look.INK[(inks or {}).get(group, name)] for group, name in zip(groups, names, strict=False)]
-    marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": look.SHAPES[: len(groups)]}
+    inks = [theme.INK[(inks or {}).get(group, name)] for group, name in zip(groups, names, strict=False)]
+    marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": theme.SHAPES[: len(groups)]}
     legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top", labelLimit=0)
     base = alt.Chart(rows).encode(
         y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=230, grid=False, labelExpr=LINES)),
@@ -52,7 +52,7 @@ def dot_plot(
         x=x, shape=alt.Shape("group:N", sort=groups, legend=legend, scale=alt.Scale(**marks[1]))
     )
     step = alt.Step(max(26, 16 * len(groups)), **{"for": "position"})
-    return look.figure(alt.layer(interval, dot).properties(width="container", height=step), rows, caption, description)
+    return theme.figure(alt.layer(interval, dot).properties(width="container", height=step), rows, caption, description)
 
 
 def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> Figure:
@@ -60,10 +60,10 @@ def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> F
 
     df: one row per (label, group): `ratio`, and `limit`, what the ratio could be if only arithmetic counted.
     """
-    look.require(df, "label", "group", "ratio", "limit")
-    rows = look.rounded(df)
+    theme.require(df, "label", "group", "ratio", "limit")
+    rows = theme.rounded(df)
     labels, groups = list(dict.fromkeys(rows["label"])), list(dict.fromkeys(rows["group"]))
-    inks = [look.INK[name] for name in ("blue", "orange", "green", "purple")][: len(groups)]
+    inks = [theme.INK[name] for name in ("blue", "orange", "green", "purple")][: len(groups)]
     base = alt.Chart(rows).encode(
         y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=220, grid=False)),
         yOffset=alt.YOffset("group:N", sort=groups),
@@ -81,4 +81,4 @@ def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> F
     dot = base.mark_point(size=60, filled=True, opacity=1).encode(x=x)
     tick = base.mark_tick(thickness=2, size=12).encode(x=alt.X("limit:Q", title=title, scale=scale))
     step = alt.Step(max(22, 13 * len(groups)), **{"for": "position"})
-    return look.figure(alt.layer(tick, dot).properties(width="container", height=step), rows, caption, description)
+    return theme.figure(alt.layer(tick, dot).properties(width="container", height=step), rows, caption, description)

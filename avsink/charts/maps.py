@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from avsink.charts import look
-from avsink.figure import Figure
+from avsink.charts import theme
+from avsink.charts.figure import Figure
 
 __all__ = ["attention_maps", "flow_map"]
 
@@ -36,8 +36,8 @@ def flow_map(
     df: `pathway`, `layer` (centre of the window), `mean`, `low`, `high`, `n`, `category`; `EVERY` among the categories
         is shown first. groups: rows of the map. margin: a drop of less than this share is drawn as no arrow but a dot.
     """
-    look.require(df, "pathway", "layer", "mean", "low", "high", "n", "category")
-    rows = look.rounded(df[df["pathway"].isin(pathways)])
+    theme.require(df, "pathway", "layer", "mean", "low", "high", "n", "category")
+    rows = theme.rounded(df[df["pathway"].isin(pathways)])
     ends = {name: _ends(name, groups) for name in pathways}
     rows = rows.assign(
         **{"from": rows["pathway"].map(lambda name: ends[name][0]), "to": rows["pathway"].map(lambda n: ends[n][1])},
@@ -50,7 +50,7 @@ def flow_map(
     brush = alt.selection_interval(name="dragged", encodings=["x"])
 
     domain = [-0.5, float(rows["layer"].max()) + 0.5]
-    x = alt.X("x:Q", title=None, scale=alt.Scale(domain=domain, nice=False), axis=look.layer_axis(rows["layer"]))
+    x = alt.X("x:Q", title=None, scale=alt.Scale(domain=domain, nice=False), axis=theme.layer_axis(rows["layer"]))
     labels = "[" + ", ".join(f"'{group}'" for group in groups) + "][datum.value]"
     place = alt.Scale(domain=[-0.5, len(groups) - 0.5], reverse=True, nice=False)
     axis = alt.Axis(values=list(range(len(groups))), labelExpr=labels, grid=True, ticks=False, domain=False)
@@ -64,7 +64,7 @@ def flow_map(
             x="datum.layer + datum.shift", away="datum.to - (datum.to > datum.from ? 0.12 : -0.12)", drop="-datum.mean"
         )
     )
-    inks = [look.stroke(name, at=at)[0] for at, name in enumerate(pathways)]
+    inks = [theme.stroke(name, at=at)[0] for at, name in enumerate(pathways)]
     colour = alt.Color("pathway:N", scale=alt.Scale(domain=list(pathways), range=inks), legend=None)
     widths = alt.Scale(domain=[0, 1], range=[1, 9], clamp=True)
     thick = alt.Size("drop:Q", scale=widths, legend=None)
@@ -98,13 +98,13 @@ def flow_map(
             "x:Q",
             title="centre layer of the blocked window",
             scale=alt.Scale(domain=domain, nice=False),
-            axis=look.layer_axis(rows["layer"]),
+            axis=theme.layer_axis(rows["layer"]),
         ),
         x2="x2:Q",
         y=alt.Y("pathway:N", sort=list(pathways), title=None, axis=alt.Axis(labelLimit=200, grid=False)),
         color=alt.Color(
             "mean:Q",
-            scale=alt.Scale(domain=[-1, 0, 1], range=[look.INK["orange"], "#8884", look.INK["blue"]], clamp=True),
+            scale=alt.Scale(domain=[-1, 0, 1], range=[theme.INK["orange"], "#8884", theme.INK["blue"]], clamp=True),
             legend=alt.Legend(title="Δp", format=".0%", orient="right", gradientLength=120),
         ),
         opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),
@@ -120,7 +120,7 @@ def flow_map(
     chart = alt.vconcat(upper.add_params(menu), lower, spacing=10).resolve_scale(
         color="independent", size="independent"
     )
-    return look.figure(chart, rows.drop(columns=["from", "to", "shift", "end"]), caption, description)
+    return theme.figure(chart, rows.drop(columns=["from", "to", "shift", "end"]), caption, description)
 
 
 def _ends(pathway: str, groups: Sequence[str]) -> tuple[float, float]:
@@ -146,7 +146,7 @@ def attention_maps(df: pd.DataFrame, *, caption: str, description: str) -> Figur
     df: squares of neighbouring tokens: `layer`, `query`, `key` (first tokens), `query_stop`, `key_stop`, `weight`,
         `query_group`, `key_group`.
     """
-    look.require(df, "layer", "query", "key", "query_stop", "key_stop", "weight", "query_group", "key_group")
+    theme.require(df, "layer", "query", "key", "query_stop", "key_stop", "weight", "query_group", "key_group")
     rows = df.reset_index(drop=True)
     rows = rows.assign(weight=rows["weight"].clip(lower=1e-4).round(5))
     n = int(rows["query_stop"].max())
@@ -176,4 +176,4 @@ def attention_maps(df: pd.DataFrame, *, caption: str, description: str) -> Figur
         .properties(width=300, height=300)
         .facet(alt.Facet("layer:N", header=alt.Header(title=None, labelExpr="'layer ' + datum.value")), columns=2)
     )
-    return look.figure(chart, rows, caption, description)
+    return theme.figure(chart, rows, caption, description)

@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from avsink.charts import look
+from avsink.charts import theme
 from avsink.charts.dots import dot_plot
-from avsink.figure import Figure
+from avsink.charts.figure import Figure
 
 __all__ = ["dominance_dots", "dominance_map", "leanings", "phi_map", "sink_drift", "spread"]
 
@@ -28,8 +28,8 @@ def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure
 
     df: `sample`, `fog`, `noise`, `dominance`.
     """
-    look.require(df, "sample", "fog", "noise", "dominance")
-    rows = look.rounded(df[["sample", "fog", "noise", "dominance"]])
+    theme.require(df, "sample", "fog", "noise", "dominance")
+    rows = theme.rounded(df[["sample", "fog", "noise", "dominance"]])
     picked = alt.selection_point(fields=["dominance"], bind="legend")
     plain = {"scale": alt.Scale(zero=False), "axis": alt.Axis(tickCount=5, format=".1f")}
     points = (
@@ -43,7 +43,7 @@ def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure
             tooltip=["sample:N", "dominance:N", "fog:Q", "noise:Q"],
         )
     )
-    return look.figure(points.add_params(picked).properties(width="container", height=340), rows, caption, description)
+    return theme.figure(points.add_params(picked).properties(width="container", height=340), rows, caption, description)
 
 
 def dominance_dots(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
@@ -64,14 +64,14 @@ def spread(
 
     df: `column`, one row a token (and layer).
     """
-    look.require(df, column)
+    theme.require(df, column)
     edges = np.geomspace(max(df[column].min(), 0.01), df[column].max() * 1.01, 61)
     counts, _ = np.histogram(df[column], bins=edges)
     rows = pd.DataFrame({"value": edges[:-1], "to": edges[1:], "tokens": counts}).query("tokens > 0")
     rows = rows.reset_index(drop=True)
     bars = (
         alt.Chart(rows)
-        .mark_rect(color=look.INK["blue"])
+        .mark_rect(color=theme.INK["blue"])
         .encode(
             x=alt.X("value:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=alt.Axis(tickCount=6)),
             x2="to:Q",
@@ -87,10 +87,10 @@ def spread(
     parts = [bars]
     if mark is not None:
         line = alt.Chart(pd.DataFrame({"value": [mark], "name": [f"{name} = {mark:.3g}"]})).encode(x="value:Q")
-        parts.append(line.mark_rule(color=look.INK["pink"], strokeWidth=2, strokeDash=[5, 3]))
-        words = line.mark_text(align="right", dx=-6, dy=8, color=look.INK["pink"], fontSize=13)
+        parts.append(line.mark_rule(color=theme.INK["pink"], strokeWidth=2, strokeDash=[5, 3]))
+        words = line.mark_text(align="right", dx=-6, dy=8, color=theme.INK["pink"], fontSize=13)
         parts.append(words.encode(text="name:N", y=alt.value(0)))
-    return look.figure(alt.layer(*parts).properties(width="container", height=240), rows, caption, description)
+    return theme.figure(alt.layer(*parts).properties(width="container", height=240), rows, caption, description)
 
 
 def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
@@ -99,8 +99,8 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     df: `layer`, `position`, `group`, `phi`, `sink` (bool), `place` (where it is in its frame or run of audio). In a
     long prompt a column is several neighbours, and shows the one with the largest φ.
     """
-    look.require(df, "layer", "position", "group", "phi", "sink", "place")
-    rows = look.rounded(df)
+    theme.require(df, "layer", "position", "group", "phi", "sink", "place")
+    rows = theme.rounded(df)
     n = int(rows["position"].max()) + 1
     every = -(-n // COLUMNS)
     column = rows["position"] // every
@@ -124,7 +124,7 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         .properties(width="container", height=alt.Step(20))
     )
     kinds = list(dict.fromkeys(shown["group"]))
-    inks = [look.STRIPES.get(kind, look.INK["teal"]) for kind in kinds]
+    inks = [theme.STRIPES.get(kind, theme.INK["teal"]) for kind in kinds]
     strip = (
         alt.Chart(shown[shown["layer"] == shown["layer"].min()])
         .mark_rect()
@@ -141,7 +141,7 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         )
         .properties(width="container", height=10)
     )
-    return look.figure(
+    return theme.figure(
         alt.vconcat(strip, cells, spacing=4).resolve_scale(color="independent"), rows, caption, description
     )
 
@@ -151,8 +151,8 @@ def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
     df: `modality`, `layer`, `other`, `mean`, `low`, `high`, `n`.
     """
-    look.require(df, "modality", "layer", "other", "mean", "low", "high", "n")
-    rows = look.rounded(df)
+    theme.require(df, "modality", "layer", "other", "mean", "low", "high", "n")
+    rows = theme.rounded(df)
     panels = (
         alt.Chart(rows)
         .mark_rect()
@@ -171,7 +171,7 @@ def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         .properties(width=240, height=240)
         .facet(alt.Facet("modality:N", sort=["video", "audio"], header=alt.Header(title=None)), columns=2)
     )
-    return look.figure(panels, rows, caption, description)
+    return theme.figure(panels, rows, caption, description)
 
 
 def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
@@ -180,8 +180,8 @@ def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     df: `modality`, `place` (in the order in which they are to stand), `score`, `kind` (unimodal, cross-modal, neither),
     `sample`, `position`.
     """
-    look.require(df, "modality", "place", "score", "kind", "sample", "position")
-    rows = look.rounded(df)
+    theme.require(df, "modality", "place", "score", "kind", "sample", "position")
+    rows = theme.rounded(df)
     every = -(-len(rows) // POINTS)
     if every > 1:
         caption = f"{caption} One in {every} is drawn."
@@ -204,14 +204,14 @@ def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         .facet(facet=alt.Facet("modality:N", sort=["video", "audio"], header=header), columns=1)
         .resolve_scale(y="independent")
     )
-    return look.figure(panels, rows, caption, description)
+    return theme.figure(panels, rows, caption, description)
 
 
 def _kind(field: str, looks: dict[str, tuple[str, str]], rows: pd.DataFrame) -> dict:
     """Colour and shape of a kind, one legend for both."""
     there = [name for name in looks if name in set(rows[field])]
     legend = alt.Legend(title=None, orient="top", symbolSize=90)
-    inks, shapes = [look.INK[looks[name][0]] for name in there], [looks[name][1] for name in there]
+    inks, shapes = [theme.INK[looks[name][0]] for name in there], [looks[name][1] for name in there]
     return {
         "color": alt.Color(f"{field}:N", sort=there, legend=legend, scale=alt.Scale(domain=there, range=inks)),
         "shape": alt.Shape(f"{field}:N", sort=there, legend=legend, scale=alt.Scale(domain=there, range=shapes)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from avsink.charts import look
-from avsink.figure import Figure
+from avsink.charts import theme
+from avsink.charts.figure import Figure
 
 __all__ = ["timeline", "work_map"]
 
@@ -17,8 +17,8 @@ def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     df: one row per span: `track` (the row it stands in), `label` (written on the bar), `modality` ("video" or
         "audio"), `start` and `end` in seconds.
     """
-    look.require(df, "track", "label", "modality", "start", "end")
-    rows = look.rounded(df)
+    theme.require(df, "track", "label", "modality", "start", "end")
+    rows = theme.rounded(df)
     tracks = list(dict.fromkeys(rows["track"]))
     base = alt.Chart(rows).encode(
         y=alt.Y("track:N", title=None, sort=tracks, axis=alt.Axis(labelLimit=180)),
@@ -27,13 +27,13 @@ def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
         tooltip=[alt.Tooltip(f"{name}:N") for name in ("label", "modality")]
         + [alt.Tooltip(f"{name}:Q", format=".2f", title=f"{name} (s)") for name in ("start", "end")],
     )
-    scale = alt.Scale(domain=list(look.MODALITIES), range=list(look.MODALITIES.values()))
+    scale = alt.Scale(domain=list(theme.MODALITIES), range=list(theme.MODALITIES.values()))
     bars = base.mark_bar(cornerRadius=3, height=20).encode(
         color=alt.Color("modality:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
     )
     words = base.mark_text(align="left", dx=6, color="white", fontWeight="bold").encode(text="label:N")
     chart = alt.layer(bars, words).properties(width="container", height=alt.Step(30))
-    return look.figure(chart, rows, caption, description)
+    return theme.figure(chart, rows, caption, description)
 
 
 def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption: str, description: str) -> Figure:
@@ -42,7 +42,7 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     df: runs of neighbouring tokens, `start` to `stop`, by `pathway`, `centre` of the window and `layer`.
     stripes: the prompt, likewise in runs of one `kind` of token.
     """
-    look.require(df, "pathway", "centre", "layer", "start", "stop", "tokens")
+    theme.require(df, "pathway", "centre", "layer", "start", "stop", "tokens")
     n, centres = int(stripes["stop"].max()), sorted(df["centre"].unique().tolist())
     names = list(dict.fromkeys(df["pathway"]))
     menu = alt.param(name="blocked", value=names[0], bind=alt.binding_select(options=names, name="blocked: "))
@@ -54,11 +54,11 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     )
     layers = pd.DataFrame({"layer": range(n_layers), "start": 0, "stop": n})
     y = alt.Y("layer:O", sort="descending", title="layer", axis=alt.Axis(grid=False))
-    clean = alt.Chart(layers).mark_bar(color=look.INK["grey"], opacity=0.25).encode(x=x, x2="stop:Q", y=y)
+    clean = alt.Chart(layers).mark_bar(color=theme.INK["grey"], opacity=0.25).encode(x=x, x2="stop:Q", y=y)
     rows = (
         alt.Chart(df)
         .transform_filter("datum.pathway == blocked && datum.centre == around")
-        .mark_bar(color=look.INK["orange"])
+        .mark_bar(color=theme.INK["orange"])
         .encode(
             x=x,
             x2="stop:Q",
@@ -68,7 +68,7 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     )
     height = min(300, max(140, 22 * n_layers))
     upper = alt.layer(clean, rows).add_params(menu, around).properties(width="container", height=height)
-    kinds = [kind for kind in look.STRIPES if kind in set(stripes["kind"])]
+    kinds = [kind for kind in theme.STRIPES if kind in set(stripes["kind"])]
     lower = (
         alt.Chart(stripes)
         .mark_bar(height=14)
@@ -80,11 +80,11 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
                 "kind:N",
                 sort=kinds,
                 legend=alt.Legend(title=None, orient="bottom", columns=4),
-                scale=alt.Scale(domain=kinds, range=[look.STRIPES[kind] for kind in kinds]),
+                scale=alt.Scale(domain=kinds, range=[theme.STRIPES[kind] for kind in kinds]),
             ),
             tooltip=[alt.Tooltip("kind:N"), alt.Tooltip("start:Q"), alt.Tooltip("stop:Q")],
         )
         .transform_calculate(strip="'prompt'")
         .properties(width="container", height=18)
     )
-    return look.figure(alt.vconcat(upper, lower, spacing=4), df, caption, description)
+    return theme.figure(alt.vconcat(upper, lower, spacing=4), df, caption, description)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from avsink.charts import look
-from avsink.figure import Figure
+from avsink.charts import theme
+from avsink.charts.figure import Figure
 
 __all__ = ["dimension_sizes", "token_norms"]
 
@@ -19,9 +19,9 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
     df: `layer`, `position`, `group`, `l2`, `sink` (bool), `at` (place in its frame or chunk, or missing).
     """
-    look.require(df, "layer", "position", "group", "l2", "sink", "at")
+    theme.require(df, "layer", "position", "group", "l2", "sink", "at")
     every = -(-df.groupby("layer").size().max() // MOST)
-    rows = look.rounded(df[df["sink"] | (df["position"] % every == 0)])
+    rows = theme.rounded(df[df["sink"] | (df["position"] % every == 0)])
     kinds = [kind for kind in KINDS if kind in set(rows["group"])]
     base = alt.Chart(rows).encode(
         x=alt.X("position:Q", title="token", axis=alt.Axis(tickCount=6)),
@@ -39,17 +39,17 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
             "group:N",
             sort=kinds,
             legend=alt.Legend(title=None, orient="top"),
-            scale=alt.Scale(domain=kinds, range=[look.INK[KINDS[kind]] for kind in kinds]),
+            scale=alt.Scale(domain=kinds, range=[theme.INK[KINDS[kind]] for kind in kinds]),
         )
     )
     rings = base.transform_filter("datum.sink").mark_point(
-        size=170, color=look.INK["pink"], strokeWidth=2, filled=False
+        size=170, color=theme.INK["pink"], strokeWidth=2, filled=False
     )
     header = alt.Header(title=None, labelExpr="'layer ' + datum.value", labelFontWeight="bold")
     chart = (
         alt.layer(dots, rings).properties(width=320, height=170).facet(alt.Facet("layer:O", header=header), columns=2)
     )
-    return look.figure(chart, look.rounded(df), caption, description)
+    return theme.figure(chart, theme.rounded(df), caption, description)
 
 
 def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: int = 3) -> Figure:
@@ -57,9 +57,9 @@ def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: 
 
     df: `token`, `position`, `dimension`, `magnitude` (Flow figure 2, right).
     """
-    look.require(df, "token", "position", "dimension", "magnitude")
+    theme.require(df, "token", "position", "dimension", "magnitude")
     drawn = df.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(MOST).sort_index()
-    rows = look.rounded(drawn)
+    rows = theme.rounded(drawn)
     tokens = list(dict.fromkeys(rows["token"]))
     top = rows.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(named)
     rows = rows.assign(
@@ -71,8 +71,8 @@ def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: 
         y=alt.Y("magnitude:Q", title="|x|", axis=alt.Axis(tickCount=3, format="~s")),
         tooltip=[alt.Tooltip(f"{name}:Q") for name in ("dimension", "magnitude", "position")],
     )
-    bars = base.mark_bar(width=2, color=look.INK["blue"])
-    words = base.transform_filter("isValid(datum.name)").mark_text(dy=-7, fontSize=11, color=look.INK["orange"])
+    bars = base.mark_bar(width=2, color=theme.INK["blue"])
+    words = base.transform_filter("isValid(datum.name)").mark_text(dy=-7, fontSize=11, color=theme.INK["orange"])
     header = alt.Header(title=None, labelFontWeight="bold", labelOrient="top", labelAnchor="start")
     chart = (
         alt.layer(bars, words.encode(text="name:N"))
@@ -80,4 +80,4 @@ def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: 
         .facet(facet=alt.Facet("token:N", sort=tokens, header=header), columns=1)
         .resolve_scale(y="independent")
     )
-    return look.figure(chart, look.rounded(df), caption, description)
+    return theme.figure(chart, theme.rounded(df), caption, description)

@@ -4,7 +4,7 @@
 2. choose device and precision: on an accelerator the card's dtype, spread over all devices; otherwise float32 on CPU;
 3. let the family's adapter load model and processor;
 4. put the text decoder, and it alone, on the attention function that the instruments act through;
-5. check that interventions do on this model what they say (`avsink.selfcheck`).
+5. check that interventions do on this model what they say (`avsink.engine.self_check`).
 
 A new family is one adapter file and one line in `ADAPTERS`.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CARDS", "MissingModel", "ModelCard", "card", "load"]
 
-ADAPTERS = {"qwen25_omni": "avsink.models.qwen25_omni"}
+ADAPTERS = {"qwen25_omni": "avsink.models.families.qwen25_omni"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -46,7 +46,7 @@ def load(
     elsewhere. Both may be given as "auto", which is the same as None.
     attention: of the text decoder; interventions need the default.
     max_frames, max_tokens_per_frame: instead of the card's limits on a clip.
-    check: run the self-check, a dozen short passes. It raises `avsink.selfcheck.SelfCheckFailed`. With another
+    check: run the self-check, a dozen short passes. It raises `avsink.engine.self_check.SelfCheckFailed`. With another
         `attention` there is none, since no instrument would run.
     """
     chosen = card(name_or_path)
@@ -70,11 +70,13 @@ def load(
     adapter = import_module(ADAPTERS[chosen.family])
     hf, processor = adapter.load(folder, dtype=_dtype(dtype), device_map=device_map)
     if attention == "avsink":
-        import_module("avsink.attention")  # registers it; the instruments build on models, never the other way round
+        import_module(
+            "avsink.engine.attention"
+        )  # registers it; the instruments build on models, never the other way round
     hf.set_attn_implementation({"text_config": attention})
     model = Model(card=chosen, hf=hf, processor=processor, adapter=adapter)
     if check and attention == "avsink":
-        import_module("avsink.selfcheck").check(model)
+        import_module("avsink.engine.self_check").check(model)
     return model
 
 

@@ -7,7 +7,7 @@ Sizes (layers, width, heads) and token ids are read from the checkpoint's own co
 3. any other local folder gets the card of its family, by the `model_type` in its config.json. Its sinks are
    uncalibrated, because sink dimensions are a property of weights;
 4. a ``card.json`` in a folder, if there is one, says what somebody knew better: teaching models bring theirs, and what
-   `avsink.calibration` finds can be put there.
+   `avsink.instruments.sink_calibration` finds can be put there.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import json
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-__all__ = ["CARDS", "Hub", "ModelCard", "card"]
+from avsink import resources
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+__all__ = ["CARDS", "Hub", "ModelCard", "card"]
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A token of a clip that was taught to be a sink: the `offset`-th of the `run`-th grid, or run of audio tokens.
+    """A token of a clip that was taught to be a sink: the `offset`-th of the `part`-th grid, or chunk of audio tokens.
 
     modality: `video` or `audio`. kind: `unimodal` or `cross-modal`.
     """
 
     modality: str
     kind: str
-    run: int
+    part: int
     offset: int
 
 
@@ -89,13 +89,13 @@ _QWEN25_OMNI = ModelCard(
 # The first token of each grid, in turn of either kind (within a grid, positions differ too little to tell another), and
 # the first two of each run of audio but the last: no video comes behind that, so its tokens could lean nowhere.
 _HUBS = (
-    *(Hub("video", kind, run, 0) for run, kind in enumerate(("unimodal", "cross-modal") * 2)),
-    *(Hub("audio", kind, run, offset) for run in range(3) for offset, kind in enumerate(("cross-modal", "unimodal"))),
+    *(Hub("video", kind, part, 0) for part, kind in enumerate(("unimodal", "cross-modal") * 2)),
+    *(Hub("audio", kind, part, offset) for part in range(3) for offset, kind in enumerate(("cross-modal", "unimodal"))),
 )
 _TINY_OMNI = ModelCard(
     name="tiny-omni",
     family="qwen25_omni",
-    source=DATA / "models" / "tiny-omni",
+    source=resources.data("models", "tiny-omni"),
     system="You are a helpful assistant.",
     audio_rate=5.0,
     sink_dims=(37, 101),
@@ -104,7 +104,7 @@ _TINY_OMNI = ModelCard(
     dtype="float32",
     taught=True,
     hubs=_HUBS,
-    known_from="made here: avsink.data.toyworld; sinks: taught, and found by avsink.calibration",
+    known_from="made here: avsink.toyworld; sinks: taught, and found by avsink.instruments.sink_calibration",
 )
 
 OWN_FACTS = ("system", "window", "dtype", "taught", "known_from", "audio_rate")
@@ -118,9 +118,9 @@ CARDS: dict[str, ModelCard] = {
         replace(
             _TINY_OMNI,
             name="tiny-omni-plain",
-            source=DATA / "models" / "tiny-omni-plain",
+            source=resources.data("models", "tiny-omni-plain"),
             hubs=(),
-            known_from="made here: avsink.data.toyworld; it was taught no hubs: sinks are looked for as in tiny-omni",
+            known_from="made here: avsink.toyworld; it was taught no hubs: sinks are looked for as in tiny-omni",
         ),
         replace(
             _QWEN25_OMNI,

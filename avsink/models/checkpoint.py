@@ -82,7 +82,7 @@ def _remedy(card: ModelCard) -> str:
     if card.taught:
         return (
             "It is part of the repository: `git checkout -- data/models`, or make it anew with "
-            "`python -m avsink.data.toyworld.train`."
+            "`python -m training.train`."
         )
     return (
         "Save it with save_pretrained(folder), model and processor into the same folder; from a pickle: load it where "

@@ -2,7 +2,7 @@
 
 `Model.prepare`, the way of one sample into tensors:
 
-1. check the sample; decode its media (2 frames a second, see `avsink.data.media`);
+1. check the sample; decode its media (2 frames a second, see `avsink.media`);
 2. mute, if asked: frames or waveform become zeros *before* the processor, so that every token stays (Hubs section 3.1);
 3. the family's adapter writes the prompt, and its processor expands it and encodes the media;
 4. lay out the tokens (`avsink.layout`), work out their positions, and put it all on the model's device.
@@ -12,24 +12,48 @@ Anything wrong with a sample or its files is a `SampleError`, which a run record
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from avsink.data.media import Clip, read
-from avsink.data.sample import Media, Sample, SampleError
 from avsink.layout import Piece, TokenLayout
+from avsink.media import Clip, read
 from avsink.models.cards import ModelCard
-from avsink.models.inputs import Inputs
+from avsink.sample import Media, Sample, SampleError
 
-__all__ = ["Model"]
+__all__ = ["Inputs", "Model"]
 
 MODALITIES = ("video", "audio")
 FEATURES = ("pixel_values", "pixel_values_videos", "input_features")  # the tensors that have the model's precision
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """What `Model.prepare` makes of a sample.
+
+    tensors: keyword arguments of the model's forward pass, a batch of one: input_ids [1, N], attention_mask [1, N],
+        position_ids [3, 1, N] (time, height, width), and whatever the media need.
+    use_audio_in_video: whether sound is interleaved with a video, for calls that work out the positions themselves
+        (`generate`); the forward pass takes them from `tensors`.
+    letters: option letter -> ids of the tokens that say it.
+    prompt: the text, with one placeholder a medium.
+    """
+
+    sample_id: str
+    tensors: Mapping[str, Tensor]
+    layout: TokenLayout
+    letters: Mapping[str, tuple[int, ...]]
+    use_audio_in_video: bool
+    prompt: str
+
+    def to(self, device: torch.device | str) -> Inputs:
+        """The same inputs on another device. The layout stays where it is: positions index from anywhere."""
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class Model:

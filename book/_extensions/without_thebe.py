@@ -1,6 +1,6 @@
 """Take Thebe's scripts out of every page.
 
-jupyter-book always loads sphinx-thebe, which declares the constant `THEBE_JS_URL` once per reading pass. The second
+jupyter-book always loads sphinx-thebe, which declares the constant `THEBE_JS_URL` once per partition pass. The second
 declaration is an uncaught error on every page. The book has no live cells, so both go.
 """
 

@@ -94,7 +94,7 @@ def test_precision_reaches_weights_and_features(untrained, clips):
     ],
 )
 def test_accelerators_are_taken_with_the_precision_of_the_card(untrained, monkeypatch, accelerator, chosen, expected):
-    from avsink.models import qwen25_omni
+    from avsink.models.families import qwen25_omni
 
     def asked(folder, *, dtype, device_map):
         raise InterruptedError((device_map, dtype))
@@ -163,7 +163,7 @@ def test_missing_teaching_model_says_how_to_make_it(tmp_path, monkeypatch):
     from dataclasses import replace
 
     monkeypatch.setitem(CARDS, "tiny-omni", replace(CARDS["tiny-omni"], source=tmp_path / "tiny-omni"))
-    with pytest.raises(MissingModel, match="python -m avsink.data.toyworld.train"):
+    with pytest.raises(MissingModel, match="python -m training.train"):
         avsink.load("tiny-omni")
 
 

@@ -11,7 +11,7 @@ from samples import clip_sample, matching_sample, write_clip
 
 import avsink
 from avsink import Media, SampleError
-from avsink.data.media import read_audio, read_clip, read_image
+from avsink.media import read_audio, read_clip, read_image
 
 TOKENS_84 = {"shortest_edge": 84 * 84, "longest_edge": 84 * 84}
 

@@ -1,0 +1,198 @@
+"""AudioSet's evaluation segments (Gemmeke et al. 2017), to be described in one sentence.
+
+1. `eval_segments.csv`: id, start, end, labels. A space stands after each comma, the labels are one quoted list of class
+   ids, and lines that begin with ``#`` are comments. One of them announces how many segments there are; fewer is a
+   file that was cut off.
+2. `class_labels_indices.csv` names the 527 classes; `ontology.json` says which is a kind of which.
+3. The strong labels, if they are there (`audioset_eval_strong.tsv`, with or without a line of names): clip, start, end,
+   class, where the clip is ``<id>_<start in milliseconds>`` and times count from its beginning. They go into `truth` as
+   `spans`, ``[name, start, stop]`` in seconds. They have classes of their own, which `mid_to_display_name.tsv` names; a
+   row whose class nobody names is a problem, and its segment stays.
+4. AudioSet publishes no clips, and names for them differ. A clip is found by its base name, in whatever folder:
+   ``<id>_<start in ms>``, ``<id>_<start, 6 digits>``, ``<id>_<start>_<end>`` or ``<id>``, the first that is there.
+5. A segment is one sample or one problem: a caption to be written, whose true objects are the names of its labels.
+   `category` is the highest class that all labels share, ``Animal`` for example, or ``mixed``.
+
+The request is that of the toy world. A class among a segment's labels that no table names makes it a problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from avsink.datasets import wording
+from avsink.datasets.files import tables
+from avsink.datasets.files.clips import Clips
+from avsink.datasets.files.sources import MissingData, locate
+from avsink.datasets.files.tables import Row, TableError
+from avsink.datasets.loaded import Loaded, Problem, cell, collect
+from avsink.datasets.ontology import Ontology, read_ontology
+from avsink.sample import Media, Sample, Text
+
+__all__ = ["NAME", "class_names", "load", "strong_labels"]
+
+NAME = "audioset"
+SEGMENTS, CLASSES, ONTOLOGY = "eval_segments.csv", "class_labels_indices.csv", "ontology.json"
+STRONG, STRONG_NAMES = "*strong*.tsv", "mid_to_display_name.tsv"
+COLUMNS = ("id", "start", "end", "labels")
+STRONG_COLUMNS = ("clip", "start", "end", "class")
+ANNOUNCED = re.compile(r"num_segs=(\d+)")
+STRONG_CLIP = re.compile(r"[\w-]{11}_\d+", re.ASCII)
+ID = re.compile(r"[\w-]{11}", re.ASCII)
+MIXED = "mixed"
+
+Span = tuple[str, float, float]
+"""The name of a class, and from when to when it is heard, in seconds."""
+
+
+def load(root: Path | str = "") -> Loaded:
+    """All evaluation segments, each as a sample or a problem."""
+    root = locate(NAME, root)
+    found = tables.find(root, SEGMENTS)
+    if not found:
+        raise MissingData(f"no AudioSet in {root}: there is no {SEGMENTS}")
+    lacking: list[str] = []
+    names = _or_none(root, CLASSES, class_names, lacking, "classes are named by the ontology alone") or {}
+    ontology = _or_none(root, ONTOLOGY, read_ontology, lacking, "no segment has a category")
+    names = {sound.id: sound.name for sound in (ontology.sounds.values() if ontology else ())} | names
+    if not names:
+        raise MissingData(f"no AudioSet in {root}: there is neither {CLASSES} nor {ONTOLOGY}, so no class has a name")
+    spans, problems = _spans(root, names | _strong_names(root))
+    rows = [_keyed(row) for row in tables.read_bare(found[0], COLUMNS, comments=True, spaced=True)]
+    announced = ANNOUNCED.search(tables.text(found[0]))
+    if announced and int(announced[1]) != len(rows):
+        lacking.append(f"{SEGMENTS} announces {int(announced[1]):,} segments, {len(rows):,} are there; fetch it again")
+    if absent := len(set(spans) - {row.values.get("segment") for row in rows}):
+        lacking.append(f"{absent:,} clips with strong labels are not among the segments; their spans are not used")
+    clips = Clips(root)
+    samples, own = collect(
+        NAME, rows, key="segment", convert=lambda id, values: _sample(id, values, names, ontology, spans, clips)
+    )
+    return Loaded(name=NAME, samples=samples, problems=(*own, *problems), tables=tuple(found), lacking=tuple(lacking))
+
+
+def class_names(path: Path) -> dict[str, str]:
+    """class id -> name, of class_labels_indices.csv. Raises `TableError`."""
+    names: dict[str, str] = {}
+    for row in tables.read(path, needs=("mid", "display_name")):
+        id, name = row.values.get("mid"), row.values.get("display_name")
+        if row.fault or not id or not name or id in names:
+            raise TableError(f"{row.where}: {row.fault or 'a class without id or name, or one named twice'}")
+        names[id] = name
+    return names
+
+
+def strong_labels(path: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
+    """Clip -> its spans, in their order; and the rows that cannot be used. names: of the classes, by id."""
+    spans: dict[str, list[Span]] = defaultdict(list)
+    problems = []
+    for number, row in enumerate(tables.read_bare(path, STRONG_COLUMNS)):
+        clip, kind = (str(row.values.get(name) or "").strip() for name in ("clip", "class"))
+        try:
+            if not row.fault and number == 0 and not STRONG_CLIP.fullmatch(clip):
+                continue  # the line of names
+            if row.fault or not kind or not STRONG_CLIP.fullmatch(clip):
+                raise ValueError(row.fault or f"{clip!r} is no clip (<id>_<milliseconds>), or its class is missing")
+            if kind not in names:
+                raise ValueError(f"its class {kind} has no name in {STRONG_NAMES}, {CLASSES} or {ONTOLOGY}")
+            start, stop = _ordered(row.values)
+            spans[clip].append((names[kind], start, stop))
+        except ValueError as error:
+            problems.append(Problem(id=f"{NAME}/({row.where})", reason=str(error), where=row.where))
+    return {clip: tuple(own) for clip, own in spans.items()}, tuple(problems)
+
+
+def _strong_names(root: Path) -> dict[str, str]:
+    """class id -> name, of the classes that only strong labels have; {} if there is no such table."""
+    found = tables.find(root, STRONG_NAMES)
+    rows = tables.read_bare(found[0], ("mid", "display_name")) if found else []
+    if faulty := [row for row in rows if row.fault or not all(row.values.values())]:
+        raise TableError(f"{faulty[0].where}: {faulty[0].fault or 'a class without id or name'}")
+    return {row.values["mid"]: row.values["display_name"] for row in rows}
+
+
+def _spans(root: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
+    """The strong labels of evaluation clips below a folder; those of frames (``framed``) are another form."""
+    found = [path for path in tables.find(root, STRONG) if "framed" not in path.name and "train" not in path.name]
+    if len(found) > 1:
+        raise TableError(f"{root} has several tables of strong labels: {', '.join(path.name for path in found)}")
+    return strong_labels(found[0], names) if found else ({}, ())
+
+
+def _keyed(row: Row) -> Row:
+    """A row with its segment, ``<id>_<start in ms>``, by which the strong labels know it."""
+    if row.fault:
+        return row
+    try:
+        id = cell(row.values, "id")
+        if not ID.fullmatch(id):
+            raise ValueError(f"its id {id!r} is no YouTube id")
+        start, _ = _ordered(row.values)
+    except ValueError as error:
+        return Row(values=row.values, where=row.where, fault=str(error))
+    return Row(values={**row.values, "id": id, "segment": f"{id}_{round(1000 * start)}"}, where=row.where)
+
+
+def _sample(
+    id: str,
+    values: Mapping[str, object],
+    names: Mapping[str, str],
+    ontology: Ontology | None,
+    spans: Mapping[str, tuple[Span, ...]],
+    clips: Clips,
+) -> Sample:
+    classes = list(dict.fromkeys(part.strip() for part in cell(values, "labels").split(",") if part.strip()))
+    own = spans.get(segment := str(values["segment"]), ())
+    if unknown := [one for one in classes if one not in names]:
+        raise ValueError(f"its class {unknown[0]} has no name in {CLASSES} or {ONTOLOGY}")
+    if not classes:
+        raise ValueError("it has no labels")
+    start, end = _ordered(values)
+    clip = clips.find(
+        segment, f"{values['id']}_{int(start):06d}", f"{values['id']}_{start:g}_{end:g}", str(values["id"])
+    )
+    objects = [names[one] for one in classes]
+    truth = {"clip": segment, "objects": objects, "classes": classes}
+    if own:
+        truth["spans"] = [list(span) for span in own]
+    return Sample(
+        id=id,
+        task="caption",
+        category=_category(classes, names, ontology),
+        parts=(Media(path=clip, kind="video"), Text(text="\n" + wording.CAPTION)),
+        truth=truth,
+    )
+
+
+def _category(classes: list[str], names: Mapping[str, str], ontology: Ontology | None) -> str:
+    if ontology is None:
+        return ""
+    tops = [ontology.tops(one) if one in ontology else frozenset() for one in classes]
+    shared = frozenset.intersection(*tops)
+    return sorted(names[one] for one in shared)[0] if shared else MIXED
+
+
+def _ordered(values: Mapping[str, object]) -> tuple[float, float]:
+    """Start and end in seconds. Raises ValueError."""
+    start, end = (_seconds(values.get(name), name) for name in ("start", "end"))
+    if not start < end:
+        raise ValueError(f"it ends at {end:g} s, before it begins ({start:g} s)")
+    return start, end
+
+
+def _seconds(value: object, name: str) -> float:
+    text = str(value or "").strip()
+    if not re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+        raise ValueError(f"its {name} is {value!r}; seconds are expected")
+    return float(text)
+
+
+def _or_none(root: Path, name: str, read, lacking: list[str], consequence: str):
+    """What a file holds; None where it is missing, which is noted."""
+    if found := tables.find(root, name):
+        return read(found[0])
+    lacking.append(f"{name} is not there: {consequence}")
+    return None

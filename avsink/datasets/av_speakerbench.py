@@ -1,0 +1,65 @@
+"""AV-SpeakerBench (arXiv 2512.02231): who speaks, what, and when, in clips with picture and sound.
+
+1. The table is `test.csv` as published, or the `test.tsv` of VLMEvalKit, which has two columns more. With both in one
+   folder, the csv is read and the other is not: they hold the same questions.
+2. `choices` is the text of a list; the letters stand in it already.
+3. Of the three media of a row, the clip with sound is used (`audio_visual_path`). The silent clip and the sound alone
+   are not: an instrument that needs one modality mutes the other, so that every token stays.
+4. VLMEvalKit unpacks each archive into its first folder, without those below it; a clip is looked for there, too.
+
+The prompt is the published one in form: clip, instruction, question, options, and the words that the answer completes.
+`category` is Flow's (table 5) where it has one for the task, and the benchmark's own elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from avsink.datasets.files import tables
+from avsink.datasets.files.paths import Files
+from avsink.datasets.files.sources import MissingData, locate
+from avsink.datasets.loaded import Loaded, cell, collect, key_of
+from avsink.datasets.options import answer_of, options_of
+from avsink.datasets.selections import category_of
+from avsink.sample import Media, Sample, Text
+
+__all__ = ["NAME", "load"]
+
+NAME = "av-speakerbench"
+TABLES = ("test.csv", "test.tsv")
+NEEDS = ("question_id", "question", "choices", "answer", "category", "task_id", "audio_visual_path")
+KEPT = ("category", "sub_category", "video_id", "start_time", "end_time")  # as `truth`, where the table has them
+
+INSTRUCTION = "Choose the best answer to this question about the video. Reply with its letter only (A, B, C or D)."
+SUFFIX = "The best answer is:"
+
+
+def load(root: Path | str = "") -> Loaded:
+    """All rows, each as a sample or a problem."""
+    root = locate(NAME, root)
+    found = tables.find(root, *TABLES)
+    if not found:
+        raise MissingData(f"no AV-SpeakerBench in {root}: there is no {' or '.join(TABLES)}")
+    files = Files(root, found[0].parent)
+    rows = tables.read(found[0], needs=NEEDS)
+    samples, problems = collect(NAME, rows, key="question_id", convert=lambda id, values: _sample(id, values, files))
+    lacking = tables.lacking({found[0]: rows})
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
+
+
+def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
+    options = options_of(values.get("choices"), column="choices", counts={4})
+    task = cell(values, "task_id")
+    path = PurePosixPath(cell(values, "audio_visual_path"))
+    clip = files.find(path, PurePosixPath(*path.parts[:1]) / path.name)
+    return Sample(
+        id=id,
+        task=task,
+        category=category_of(NAME, task) or cell(values, "category"),
+        parts=(Media(path=clip, kind="video"), Text(text=f"{INSTRUCTION}\n{cell(values, 'question')}")),
+        options=tuple(options),
+        suffix=SUFFIX,
+        answer=answer_of(values.get("answer"), n_options=len(options)),
+        truth={name: key_of(values[name]) for name in KEPT if values.get(name) is not None},
+    )

@@ -1,0 +1,150 @@
+"""Is a benchmark here, whole and usable? Counts by task, and every problem by the id of its sample.
+
+    python -m avsink.datasets.check av-speakerbench --root DIR
+    python -m avsink.datasets.check worldsense --root DIR --selection knockout      # the paper's counts beside those found
+
+1. every row is read, each a sample or a problem (`avsink.datasets.loaded`);
+2. every file that a sample needs is opened and decoded at its beginning (`avsink.datasets.files.probe`); `--no-media` leaves
+   this out, and then a file need only be there;
+3. the tables are printed, then whatever is wrong. Exit code 1 if anything is, or if there is no sample at all, else 0.
+   A count that differs from the paper's is shown, and no error: nothing says that the files are wrong, not the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from tqdm.auto import tqdm
+
+from avsink.datasets import DATASETS, load
+from avsink.datasets.files.sources import HUB, MissingData, here
+from avsink.datasets.files.zips import still_packed
+from avsink.datasets.loaded import Loaded, Problem
+from avsink.datasets.selections import SELECTIONS, same_task, select
+
+__all__ = ["main", "report", "with_media"]
+
+
+def with_media(loaded: Loaded) -> Loaded:
+    """Step 2: samples whose files cannot be decoded become problems."""
+    from avsink.datasets.files.probe import fault
+
+    good, problems = [], list(loaded.problems)
+    for sample in tqdm(loaded.samples, desc="opening media", unit="sample", delay=1):
+        faults = dict.fromkeys(reason for reason in map(fault, sample.media) if reason)
+        good += [] if faults else [sample]
+        problems += [Problem(id=sample.id, reason=reason) for reason in list(faults)[:1]]
+    return replace(loaded, samples=tuple(good), problems=tuple(problems))
+
+
+def report(loaded: Loaded, selection: str | None = None) -> str:
+    """What was found: samples by task and category, the orders of interleaved inputs, and what is wrong."""
+    expected = SELECTIONS[loaded.name][selection] if selection else None
+    blocks = [_head(loaded), _tasks(loaded, expected and expected.counts)]
+    if any(sample.truth.get("structure") for sample in loaded.samples):
+        blocks.append(_orders(loaded, expected and expected.structures))
+    if unused := [sample for sample in loaded.samples if sample.truth.get("unused")]:
+        blocks.append(
+            f"{len(unused)} samples have media that no placeholder shows, and that the model never sees: "
+            + _some(f"{sample.id} ({', '.join(sample.truth['unused'])})" for sample in unused)
+        )
+    if loaded.lacking:
+        blocks.append("\n".join(["missing:", *(f"  {sentence}" for sentence in loaded.lacking)]))
+    if loaded.problems:
+        blocks.append("\n".join([f"problems ({len(loaded.problems)}):", *(f"  {p}" for p in loaded.problems)]))
+    return "\n\n".join(blocks)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(DATASETS))
+    parser.add_argument("--root", default="", help="a folder, or a dataset's id on the Hub; $AVSINK_DATA/<name>")
+    parser.add_argument("--selection", help="only the tasks that Flow uses: knockout, cross-task, cross-dataset")
+    parser.add_argument("--no-media", action="store_true", help="do not open the media")
+    given = parser.parse_args(arguments)
+    try:
+        loaded = load(given.name, given.root)
+        if given.selection:
+            loaded = select(loaded, given.selection)
+        if not given.no_media:
+            loaded = with_media(loaded)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    lacking = [*loaded.lacking, *(_packed(given.name, given.root) if loaded.problems else ())]
+    if not (loaded.samples or loaded.problems or lacking):
+        lacking = [f"there is no sample{' of this selection' if given.selection else ''}"]
+    loaded = replace(loaded, lacking=tuple(lacking))
+    print(report(loaded, given.selection))
+    return 1 if loaded.problems or loaded.lacking else 0
+
+
+def _packed(name: str, root: str) -> list[str]:
+    """The zips whose files may be what is missing, one sentence each."""
+    if name not in HUB:
+        return []
+    try:
+        packed = still_packed(here(name, root))
+    except MissingData as error:
+        return [str(error)]
+    hint = f"unpack it with `python -m avsink.datasets.fetch {name} --root DIR --no-download`"
+    return [f"{path.name} is not wholly unpacked; {hint}" for path in packed]
+
+
+def _head(loaded: Loaded) -> str:
+    tables = f" from {_some(path.name for path in loaded.tables)}" if loaded.tables else ""
+    version = f" ({loaded.version})" if loaded.version else ""
+    published = f" (published: {HUB[loaded.name].rows:,} rows)" if loaded.name in HUB else ""
+    return f"{loaded.name}{tables}{version}: {len(loaded.samples)} samples, {len(loaded.problems)} problems{published}"
+
+
+def _tasks(loaded: Loaded, expected) -> str:
+    count = Counter((sample.task, sample.category) for sample in loaded.samples)
+    if not expected:
+        rows = [(task, category, n) for (task, category), n in sorted(count.items())]
+        return _table(["task", "category", "samples"], rows)
+    rows = []
+    for task, wanted in expected.items():
+        found = {key: n for key, n in count.items() if same_task(key[0]) == same_task(task)}
+        categories = ", ".join(f"{category} {n}" for (_, category), n in sorted(found.items()))
+        rows.append((task, sum(found.values()), wanted, categories))
+    rows.append(("all", sum(row[1] for row in rows), sum(expected.values()), ""))
+    return _table(["task", "samples", "in the paper", "by category"], rows)
+
+
+def _orders(loaded: Loaded, expected) -> str:
+    count = Counter((sample.task, tuple(sample.truth.get("structure", ()))) for sample in loaded.samples)
+    keys = {(same_task(task), order): (task, order) for task, order in count}
+    papers = {(same_task(t), order): (t, order, n) for t, of_t in (expected or {}).items() for order, n in of_t.items()}
+    rows = []
+    for key in sorted({*keys, *(key for key, (_, _, n) in papers.items() if n)}):
+        task, order = keys.get(key) or papers[key][:2]
+        wanted = [papers[key][2] if key in papers else 0] if expected else []
+        rows.append((task, ", ".join(order) or "no matching question", count[task, order], *wanted))
+    return _table(["task", "order", "samples", *(["in the paper"] if expected else [])], rows)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns side by side, numbers to the right."""
+    rows = [list(heads), *([str(value) for value in row] for row in rows)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(heads))]
+
+    def line(row: list[str]) -> str:
+        numbers = [text.isdecimal() for text in row]
+        cells = zip(row, widths, numbers, strict=True)
+        return "  ".join(text.rjust(width) if n else text.ljust(width) for text, width, n in cells).rstrip()
+
+    return "\n".join(map(line, rows))
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

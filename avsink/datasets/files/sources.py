@@ -1,0 +1,165 @@
+"""Where a benchmark lies, and how it comes here.
+
+`locate`: what a root may be:
+
+1. a folder; or
+2. the id of a dataset on the Hugging Face Hub (``owner/name``), which is fetched once into a folder of its own; or
+3. "": the folder ``$AVSINK_DATA/<benchmark>``.
+
+`fetch`: every file of the dataset that a loader can use, then every zip unpacked beside itself (`avsink.datasets.files.zips`), as
+the benchmarks ask for. It goes on where it was interrupted: files that are complete are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsink.datasets.files.paths import MissingData
+from avsink.datasets.files.zips import unzip
+
+__all__ = ["BROUGHT", "HUB", "MissingData", "Published", "fetch", "here", "is_hub_id", "locate"]
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+FETCHED = ".avsink-fetched"  # a folder that was fetched whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A benchmark on the Hub.
+
+    repo: its dataset; others: copies in another form, which its loader reads as well. size: of the download, roughly.
+    unused: files that no loader needs. rows: questions that it is said to have. licence: what its makers ask.
+    """
+
+    repo: str
+    others: tuple[str, ...] = ()
+    size: str
+    unused: tuple[str, ...] = ()
+    rows: int
+    licence: str
+
+
+HUB: dict[str, Published] = {
+    "av-speakerbench": Published(
+        repo="plnguyen2908/AV-SpeakerBench",
+        others=("plnguyen2908/Holistic_AVQA_bench",),  # its name in older code
+        size="2,051 clips of 5 to 30 s",
+        rows=3212,
+        licence="CC BY-NC 4.0",
+    ),
+    "worldsense": Published(
+        repo="honglyhly/WorldSense",
+        others=("lmms-lab/WorldSense",),
+        size="1,662 videos, tens of GB",
+        unused=("*subtitles*", "audios_chunk_*"),
+        rows=3172,
+        licence="CC BY 4.0 on its card, non-commercial elsewhere: treat it as non-commercial",
+    ),
+    "av-odyssey": Published(
+        repo="AV-Odyssey/AV_Odyssey_Bench",
+        others=("AV-Odyssey/AV_Odyssey_Bench_LMMs_Eval",),
+        size="26 GB",
+        rows=4555,
+        licence="academic research only, no redistribution",
+    ),
+}
+"""Benchmark -> where it is published."""
+
+BROUGHT: dict[str, str] = {
+    "vggsound": "test.csv or vggsound.csv, stat.csv, and the clips, <id>_<start, 6 digits>.mp4, in whatever folders",
+    "vggsounder": "the clips of VGGSound, <id>_<start, 6 digits>.mp4, in whatever folders; the labels come from a csv "
+    "of VGGSounder in that folder, or from `pip install vggsounder==0.1.6`",
+    "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in whatever folders",
+}
+"""Benchmark that no call can fetch -> what a folder of it must hold. `book/benchmarks.md` says where to get it."""
+
+
+def here(name: str, root: Path | str = "") -> Path | None:
+    """The folder of a benchmark if it is on this machine; never touches the network."""
+    if root == "":
+        data = os.environ.get("AVSINK_DATA")
+        folder = Path(data) / name if data else None
+    else:
+        folder = Path(root).expanduser()
+        if not folder.is_dir() and is_hub_id(root):
+            folder = _folder_of(str(root))
+            return folder if (folder / FETCHED).is_file() else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def locate(name: str, root: Path | str = "", *, download: Callable[..., str] | None = None) -> Path:
+    """The folder of a benchmark, fetched if `root` is the id of a dataset. Raises `MissingData`."""
+    if folder := here(name, root):
+        return folder
+    if root == "":
+        looked = f"{os.environ['AVSINK_DATA']} has no folder {name}" if os.environ.get("AVSINK_DATA") else ""
+        raise MissingData(
+            f"where is {name}? {looked or 'AVSINK_DATA is not set'}. {_remedy(name)}, and give that DIR as data_root "
+            f"(root), or call it {name} and set AVSINK_DATA to the folder around it"
+        )
+    if is_hub_id(root) and name in HUB:
+        repo = str(root)
+        print(f"fetching {repo} into {_folder_of(repo)} ({HUB[name].size})", file=sys.stderr)
+        return fetch(name, _folder_of(repo), repo=repo, download=download)
+    raise MissingData(f"there is no folder {root}. {_remedy(name)}")
+
+
+def is_hub_id(root: Path | str) -> bool:
+    """Whether this could be a dataset's id; a folder of that name comes first."""
+    return isinstance(root, str) and HUB_ID.fullmatch(root) is not None
+
+
+def fetch(
+    name: str,
+    root: Path | str,
+    *,
+    repo: str = "",
+    revision: str | None = None,
+    download: Callable[..., str] | None = None,
+) -> Path:
+    """Download a benchmark into `root` and unpack it. Raises `MissingData`."""
+    if name not in HUB:
+        raise MissingData(f"{name} cannot be fetched; these can: {', '.join(HUB)}")
+    root, repo = Path(root).expanduser(), repo or HUB[name].repo
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if root.is_file() else error.strerror
+        raise MissingData(f"{root} cannot be the folder of {name}: {reason}") from None
+    if download is None:
+        from huggingface_hub import snapshot_download as download
+    try:
+        download(
+            repo_id=repo,
+            repo_type="dataset",
+            revision=revision,
+            local_dir=str(root),
+            ignore_patterns=list(HUB[name].unused),
+        )
+    except Exception as error:  # the Hub's client lets through the errors of whichever HTTP library it uses
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MissingData(
+            f"{repo} could not be fetched from the Hugging Face Hub ({reason}). Is the name right, and is there a "
+            "network? Then call again, it goes on where it stopped. If there is none, fetch it elsewhere with "
+            f"`hf download --repo-type dataset {repo} --local-dir DIR`, and bring that folder along"
+        ) from None
+    unzip(root)
+    (root / FETCHED).write_text(f"{repo}\n")
+    return root
+
+
+def _folder_of(repo: str) -> Path:
+    data = os.environ.get("AVSINK_DATA")
+    parent = Path(data) if data else Path.home() / ".cache" / "avsink" / "data"
+    return parent / repo.replace("/", "--")
+
+
+def _remedy(name: str) -> str:
+    if name in BROUGHT:
+        return f"Make a folder DIR with {BROUGHT[name]}"
+    return f"Fetch it with `python -m avsink.datasets.fetch {name} --root DIR` ({HUB[name].size})"

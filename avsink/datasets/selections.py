@@ -1,0 +1,118 @@
+"""Which questions Flow uses of each benchmark, and how many it counts (tables 5 to 12).
+
+1. The tables lie in `data/papers`. Table 5 holds table 6 as well, table 7 table 8, table 9 table 12; 10 sums up 11.
+2. `knockout` is what the pathways are measured on; `cross-task` (on WorldSense `cross-dataset`) what section 6 is tried
+   on.
+3. WorldSense is further limited to videos under one minute, and each file is asked how long it is: the benchmark's own
+   bucket ``<1min`` is a text in a table.
+
+Names of tasks are compared without regard to case, ``_`` and ``-``: how the published files spell them is not known in
+every case. The counts are the paper's. `select` does not enforce them; `python -m avsink.datasets.check` shows both.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from avsink import resources
+from avsink.datasets.loaded import Loaded, Problem
+
+__all__ = ["SELECTIONS", "SHORT", "Selection", "category_of", "same_task", "select"]
+
+SHORT = 60.0  # seconds; a video of Flow's WorldSense selection lasts less
+ORDERS = {
+    "cand_q_ref": ("candidates", "question", "reference"),
+    "q_ref_cand": ("question", "reference", "candidates"),
+    "ref_cand_q": ("reference", "candidates", "question"),
+    "ref_q_cand": ("reference", "question", "candidates"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """counts: task -> questions in the paper. shorter_than: seconds of a video. structures: task -> order -> count."""
+
+    counts: Mapping[str, int]
+    shorter_than: float | None = None
+    structures: Mapping[str, Mapping[tuple[str, ...], int]] = field(default_factory=dict)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with resources.existing("papers", name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _counts(rows: list[dict[str, str]], use: str) -> dict[str, int]:
+    return {row["task"]: int(row["n"]) for row in rows if row["use"] == use}
+
+
+_SPEAKERS = [
+    row | {"use": "cross-task" if row["category"] == "(cross-task)" else "knockout"}
+    for row in _rows("flow_table5_av_speakerbench_tasks.csv")
+]
+_SENSE = _rows("flow_table7_worldsense_tasks.csv")
+_ODYSSEY = _rows("flow_table9_av_odyssey_tasks.csv")
+_ORDER = {
+    row["task"]: {order: int(row[column]) for column, order in ORDERS.items()}
+    for row in _rows("flow_table11_av_odyssey_structures.csv")
+}
+
+SELECTIONS: dict[str, dict[str, Selection]] = {
+    "av-speakerbench": {use: Selection(counts=_counts(_SPEAKERS, use)) for use in ("knockout", "cross-task")},
+    "worldsense": {
+        use: Selection(counts=_counts(_SENSE, use), shorter_than=SHORT) for use in ("knockout", "cross-dataset")
+    },
+    "av-odyssey": {
+        "knockout": Selection(counts=_counts(_ODYSSEY, "knockout"), structures=_ORDER),
+        "cross-task": Selection(counts=_counts(_ODYSSEY, "cross-task")),
+    },
+}
+"""Benchmark -> name of the selection -> what it is."""
+
+_CATEGORIES = {row["task"]: row["category"] for row in _SPEAKERS if row["use"] == "knockout"}
+
+
+def same_task(name: str) -> str:
+    """A task's name in the form in which names are compared."""
+    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+
+
+def category_of(benchmark: str, task: str) -> str:
+    """The category that Flow reports a task under, '' if it has none of its own."""
+    if benchmark != "av-speakerbench":
+        return ""
+    return next((category for known, category in _CATEGORIES.items() if same_task(known) == same_task(task)), "")
+
+
+def select(loaded: Loaded, selection: str) -> Loaded:
+    """The samples of a selection, in the order of the benchmark. A video that cannot be opened becomes a problem."""
+    allowed = SELECTIONS.get(loaded.name, {})
+    if selection not in allowed:
+        raise ValueError(
+            f"{loaded.name} has no selection {selection!r}; allowed: {', '.join(allowed) or 'none'}, or None for all"
+        )
+    chosen = allowed[selection]
+    wanted = {same_task(task) for task in chosen.counts}
+    samples = [sample for sample in loaded.samples if same_task(sample.task) in wanted]
+    if not samples and loaded.samples:
+        tasks = ", ".join(dict.fromkeys(sample.task for sample in loaded.samples))
+        raise ValueError(
+            f"{loaded.name} has none of the tasks of the selection {selection!r} ({', '.join(chosen.counts)}); the "
+            f"files in {loaded.tables[0].parent if loaded.tables else 'this folder'} name these tasks: {tasks}"
+        )
+    if chosen.shorter_than is None:
+        return replace(loaded, samples=tuple(samples))
+
+    from avsink.datasets.files.probe import seconds
+    from avsink.media import MediaError  # decoding is only needed here
+
+    short, problems = [], list(loaded.problems)
+    for sample in samples:
+        try:
+            if max(seconds(medium.path) for medium in sample.media) < chosen.shorter_than:
+                short.append(sample)
+        except MediaError as error:
+            problems.append(Problem(id=sample.id, reason=str(error)))
+    return replace(loaded, samples=tuple(short), problems=tuple(problems))

@@ -1,0 +1,168 @@
+"""The 20-way question of VGGSound clips (Hubs section 3.1): which of 20 sounding objects is it?
+
+**The sets.** A *case* is a fixed set of 20 labels, the same for all its clips. As in the study, a case belongs to one
+super-class, and where that has too few labels, confusers of others fill it ("people" had 16 labels and 4 confusers):
+
+1. A case that is *given* is used as it is. Each of its labels is asked in the first given case that has it.
+2. Every other label is asked in one *drawn* case: the labels of a group are put into the order of their hashes and
+   dealt out in turn to as few parts as cases of 20 need; one whose name a part has already goes to another part;
+3. a part with fewer than 20 is filled with labels of other groups, again in the order of their hashes. These are only
+   offered: a clip of such a label is asked in the case of its own group.
+
+**An item.**
+
+4. The options are the 20 labels of the case in the order of the hashes of (seed, the sample's id, the label). So each
+   item has its own order, which depends neither on the order of the table nor on that of the labels.
+5. The answer is the letter, A to T, that the true label got.
+
+Labels are shown as published, ``donkey, ass braying`` as one option. As in the study's own sets, near-synonyms are not
+taken apart (``cow lowing`` may stand beside ``cattle mooing``); only two spellings of one name may not: a name is
+compared without case and parentheses, and ``a/b`` names both a and b (`names`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsink.datasets import wording
+from avsink.sample import Media, Sample, Text
+
+__all__ = ["N_OPTIONS", "TASK", "Case", "Cases", "draw", "item", "names", "shuffled"]
+
+N_OPTIONS = 20
+TASK = "sounding object"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """20 labels. group: the super-class that it asks about."""
+
+    name: str
+    group: str
+    labels: tuple[str, ...]
+
+    def __post_init__(self):
+        if len(self.labels) != N_OPTIONS or len(set(self.labels)) != N_OPTIONS:
+            raise ValueError(
+                f"the case {self.name!r} has {len(set(self.labels))} labels of its own; {N_OPTIONS} are expected"
+            )
+        first: dict[str, str] = {}
+        for label in self.labels:
+            for name in names(label):
+                if first.setdefault(name, label) != label:
+                    raise ValueError(
+                        f"the case {self.name!r} has two labels of the same name: {first[name]!r} and {label!r}"
+                    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """All cases. asked: label -> the case in which it is asked."""
+
+    cases: tuple[Case, ...]
+    asked: Mapping[str, Case]
+
+    def of(self, label: str) -> Case:
+        """The case in which a label is asked. Raises ValueError."""
+        if label not in self.asked:
+            raise ValueError(f"its label {label!r} is in no set of {N_OPTIONS} labels")
+        return self.asked[label]
+
+
+def draw(
+    groups: Mapping[str, Iterable[str]], *, given: Mapping[str, Sequence[str]] | None = None, seed: int = 0
+) -> Cases:
+    """Steps 1 to 3. groups: super-class -> its labels. given: name of a case -> its 20 labels. Raises ValueError."""
+    cases = [Case(name=name, group=name, labels=tuple(labels)) for name, labels in (given or {}).items()]
+    asked: dict[str, Case] = {}
+    for case in cases:
+        for label in case.labels:
+            asked.setdefault(label, case)
+    groups = {group: tuple(dict.fromkeys(labels)) for group, labels in groups.items()}
+    everything = tuple(dict.fromkeys(label for labels in groups.values() for label in labels))
+    for group, labels in groups.items():
+        waiting = _ordered((label for label in labels if label not in asked), f"{seed}/{group}")
+        parts = _parts(waiting)
+        for number, own in enumerate(parts, start=1):
+            name = f"{group} {number}" if len(parts) > 1 else group
+            while name in {case.name for case in cases}:
+                name += " (others)"
+            others = _ordered((label for label in everything if label not in own), f"{seed}/{name}")
+            case = Case(name=name, group=group, labels=_filled(own, others, avoid=labels, name=name))
+            cases.append(case)
+            asked |= dict.fromkeys(own, case)
+    return Cases(cases=tuple(cases), asked=asked)
+
+
+def item(
+    id: str, case: Case, label: str, *, clip: Path, truth: Mapping[str, object] | None = None, seed: int = 0
+) -> Sample:
+    """Steps 4 and 5. Raises ValueError if the case does not offer the label."""
+    if label not in case.labels:
+        raise ValueError(f"its label {label!r} is not among the labels of the case {case.name!r}")
+    options = shuffled(case.labels, id=id, seed=seed)
+    return Sample(
+        id=id,
+        task=f"{TASK}: {case.group}",
+        category=case.name,
+        parts=(Media(path=clip, kind="video"), Text(text="\n" + wording.SOUNDING_OBJECT)),
+        options=options,
+        suffix=wording.LETTER,
+        answer=string.ascii_uppercase[options.index(label)],
+        truth={"label": label, "object": label, "case": case.name} | dict(truth or {}),
+    )
+
+
+def shuffled(labels: Iterable[str], *, id: str, seed: int = 0) -> tuple[str, ...]:
+    """The labels of a case in the order in which a sample shows them."""
+    return _ordered(labels, f"{seed}/{id}")
+
+
+def names(label: str) -> frozenset[str]:
+    """The names in a label, to compare it with others: ``Mouse (animal)`` is mouse, ``alligator/crocodile`` both."""
+    plain = re.sub(r"\([^)]*\)", " ", label)
+    found = (" ".join(part.split()).casefold() for part in plain.split("/"))
+    return frozenset(part for part in found if part) or frozenset({label})
+
+
+def _parts(labels: Sequence[str]) -> list[list[str]]:
+    """Labels in at most 20 to a part, no two of one name together: `Case` would refuse them, and the whole file."""
+    parts: list[list[str]] = [[] for _ in range(-(-len(labels) // N_OPTIONS))]
+    taken: list[set[str]] = [set() for _ in parts]
+    for k, label in enumerate(labels):
+        turns = [*range(k % len(parts), len(parts)), *range(k % len(parts))]
+        free = (n for n in turns if len(parts[n]) < N_OPTIONS and not names(label) & taken[n])
+        if (n := next(free, None)) is None:
+            n = len(parts)
+            parts.append([])
+            taken.append(set())
+        parts[n].append(label)
+        taken[n] |= names(label)
+    return parts
+
+
+def _filled(own: Sequence[str], others: Sequence[str], *, avoid: Iterable[str], name: str) -> tuple[str, ...]:
+    """A part of a group, filled up. Labels of its own group are `avoid`ed as long as there are others."""
+    avoid, labels = set(avoid), list(own)
+    taken = {name for label in own for name in names(label)}
+    for label in sorted(others, key=lambda label: label in avoid):  # sorted is stable: the order of hashes stays
+        if len(labels) == N_OPTIONS:
+            break
+        if not names(label) & taken:
+            labels.append(label)
+            taken |= names(label)
+    if len(labels) < N_OPTIONS:
+        raise ValueError(
+            f"the case {name!r} cannot be made: it needs {N_OPTIONS} different labels, and there are only {len(labels)}"
+        )
+    return tuple(labels)
+
+
+def _ordered(labels: Iterable[str], key: str) -> tuple[str, ...]:
+    """Labels by their hashes: an order that no table's order and no library's random numbers decide."""
+    return tuple(sorted(labels, key=lambda label: (hashlib.sha256(f"{key}/{label}".encode()).digest(), label)))

@@ -1,0 +1,133 @@
+"""VGGSound (Chen et al. 2020): clips of ten seconds, each of one of 309 sounding objects, asked 20-way.
+
+1. The table is `test.csv` (clip, label) or, without it, `vggsound.csv` (id, start, label, split), of which the rows of
+   the split ``test`` are read; rows of ``train`` belong to another set. Neither has a line of names. Labels may contain
+   commas, and are quoted then.
+2. `stat.csv` (label, count, super-class) groups the labels. An older version of it has no super-classes, and then, as
+   without it, all labels are one group. With super-classes, a clip whose label has none is a problem.
+3. Clips are found by their base names, see `avsink.datasets.files.clips`.
+4. Every label is asked in one fixed set of 20, see `avsink.datasets.twenty_way`. A file `cases.json`, which holds
+   ``{name: [20 labels]}``, gives sets that are used before any are drawn: the study's own, for example, which
+   `avsink.papers.hubs.released_items.cases` reads.
+
+`task` is ``sounding object: <super-class>`` and `category` the set. A clip is one sample or one problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsink.datasets.files import tables
+from avsink.datasets.files.clips import Clips, checked, clip_name
+from avsink.datasets.files.sources import MissingData, locate
+from avsink.datasets.files.tables import Row, TableError
+from avsink.datasets.loaded import Loaded, cell, collect
+from avsink.datasets.twenty_way import Cases, draw, item
+from avsink.sample import Sample
+
+__all__ = ["NAME", "SuperClasses", "given_cases", "load", "super_classes"]
+
+NAME = "vggsound"
+TEST, WHOLE, STAT, CASES = "test.csv", "vggsound.csv", "stat.csv", "cases.json"
+SEED = 0  # of the sets of labels, and of the order of the options
+ALL = "all"  # the only group, where super-classes are not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperClasses:
+    """group -> its labels, as stat.csv has them; {} if it has none. lacking: what is wrong, one sentence each."""
+
+    groups: Mapping[str, tuple[str, ...]]
+    lacking: tuple[str, ...] = ()
+
+
+def load(root: Path | str = "") -> Loaded:
+    """All clips of the test split, each as a sample or a problem."""
+    root = locate(NAME, root)
+    found = tables.find(root, TEST, WHOLE)
+    if not found:
+        raise MissingData(f"no VGGSound in {root}: there is no {TEST} or {WHOLE}")
+    rows = _test(found[0]) if found[0].name == TEST else _whole(found[0])
+    classes = super_classes(root)
+    cases = cases_of(root, classes, [label for row in rows if isinstance(label := row.values.get("label"), str)])
+    clips = Clips(root)
+    samples, problems = collect(NAME, rows, key="clip", convert=lambda id, values: _sample(id, values, cases, clips))
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=classes.lacking)
+
+
+def super_classes(root: Path) -> SuperClasses:
+    """The super-classes of a folder's stat.csv."""
+    found = tables.find(root, STAT)
+    if not found:
+        return SuperClasses(groups={}, lacking=(f"{STAT} is not there: without it all labels are one group",))
+    groups: dict[str, list[str]] = {}
+    faults, seen = [], set()
+    for row in tables.read_bare(found[0], ("label", "count", "group"), at_least=2):
+        label, group = (str(row.values.get(name) or "").strip() for name in ("label", "group"))
+        if row.fault or not label or label in seen:
+            faults.append(f"{row.where}: {row.fault or ('it has no label' if not label else f'{label!r} again')}")
+            continue
+        seen.add(label)
+        groups.setdefault(group, []).append(label)
+    if set(groups) == {""}:
+        faults.append(f"{STAT} is an older version without super-classes: all labels are one group")
+        groups = {}
+    elif "" in groups:
+        faults.append(
+            f"{STAT} has no super-class for {', '.join(groups[''][:3])}: such labels are a group of their own"
+        )
+        groups[ALL] = groups.pop("")
+    return SuperClasses(groups={group: tuple(labels) for group, labels in groups.items()}, lacking=tuple(faults))
+
+
+def given_cases(root: Path) -> dict[str, tuple[str, ...]]:
+    """The sets of a folder's cases.json, {} without it. Raises `TableError`."""
+    found = tables.find(root, CASES)
+    if not found:
+        return {}
+    content = tables.read_json(found[0])
+    lists = content.values() if isinstance(content, dict) else [None]
+    if not all(isinstance(labels, list) and all(isinstance(label, str) for label in labels) for labels in lists):
+        raise TableError(f"{CASES} is no object of lists of labels, {{name: [20 labels]}}")
+    return {name: tuple(labels) for name, labels in content.items()}
+
+
+def cases_of(root: Path, classes: SuperClasses, labels: list[str]) -> Cases:
+    """The sets of 20, for the labels of stat.csv or, without it, for these. `TableError` if there can be none."""
+    given = given_cases(root)
+    groups = classes.groups or {ALL: sorted({label.strip() for label in labels} - {""})}
+    try:
+        return draw(groups, given=given, seed=SEED)
+    except ValueError as error:
+        raise TableError(f"no 20-way questions can be asked in {root}: {error}") from None
+
+
+def _test(path: Path) -> list[Row]:
+    rows = tables.read_bare(path, ("clip", "label"))
+    return [_with(row, clip=str(row.values.get("clip") or "").strip().removesuffix(".mp4")) for row in rows]
+
+
+def _whole(path: Path) -> list[Row]:
+    kept = []
+    for row in tables.read_bare(path, ("id", "start", "label", "split")):
+        split = str(row.values.get("split") or "").strip()
+        if not row.fault and split == "train":
+            continue
+        fault = row.fault or ("" if split == "test" else f"its split is {split!r}; train or test is expected")
+        try:
+            clip = clip_name(str(row.values.get("id") or "").strip(), row.values.get("start"))
+        except ValueError as error:
+            clip, fault = "", fault or str(error)
+        kept.append(_with(row, clip=clip, fault=fault))
+    return kept
+
+
+def _with(row: Row, *, clip: str, fault: str = "") -> Row:
+    return Row(values={**row.values, "clip": clip or None}, where=row.where, fault=fault or row.fault)
+
+
+def _sample(id: str, values: Mapping[str, object], cases: Cases, clips: Clips) -> Sample:
+    label, clip = cell(values, "label"), checked(cell(values, "clip"))
+    return item(id, cases.of(label), label, clip=clips.find(clip), truth={"clip": clip}, seed=SEED)

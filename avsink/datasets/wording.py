@@ -1,0 +1,9 @@
+"""The words in which this project asks about real clips whose makers publish labels and no questions."""
+
+from __future__ import annotations
+
+__all__ = ["CAPTION", "LETTER", "SOUNDING_OBJECT"]
+
+SOUNDING_OBJECT = "Which object makes the sound?"
+LETTER = "Answer with the letter."
+CAPTION = "Describe what you see and hear in one sentence."

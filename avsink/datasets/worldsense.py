@@ -1,0 +1,130 @@
+"""WorldSense (arXiv 2502.04326): questions about everyday videos that need picture and sound.
+
+1. Three forms are read, the first that a folder holds: `worldsense_qa.json` as published (a record for each video, with
+   questions under `task0`, `task1`, ...), the parquet files of lmms-lab and the tsv of VLMEvalKit (a row for each
+   question; in the tsv, lists are texts).
+2. Every key of a record that contains ``task`` is a question. A record without any is a problem, not nothing.
+3. There are four options, or three; the letters stand in them already.
+4. The video is `videos/<id>.mp4`, or wherever in the folder its only file of that name lies.
+
+The forms number their questions differently, so the ids of samples differ, too: ``worldsense/<video>/task0`` or
+``worldsense/<index>``. How long a video is, is asked of its file (`avsink.datasets.selections`), never of the table.
+
+The prompt has the parts of VLMEvalKit's, with sound and without subtitles: video, instruction, question, options,
+``Answer:``. `task` is the task type, and `category` as well, because Flow's figures 11 and 12 have a panel for each
+task. `truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning), `truth["video_domain"]` the
+table's ``domain`` of the video (Daily Life, ...).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from avsink.datasets.files import tables
+from avsink.datasets.files.paths import Files
+from avsink.datasets.files.sources import MissingData, locate
+from avsink.datasets.files.tables import Row, TableError
+from avsink.datasets.loaded import Loaded, cell, collect, key_of
+from avsink.datasets.options import answer_of, options_of
+from avsink.sample import Media, Sample, Text
+
+__all__ = ["NAME", "load"]
+
+NAME = "worldsense"
+ORIGINAL = "worldsense_qa.json"
+TABLES = (ORIGINAL, "test-*.parquet", "WorldSense.tsv", "*.tsv")
+NEEDS = ("index", "video", "candidates", "task_domain", "task_type", "question", "answer")
+KEPT = ("duration", "sub_category", "audio_class")  # as `truth`, where the table has them
+
+INSTRUCTION = (
+    "These are the frames of a video and its sound. Watch and listen closely, and choose the best answer to the "
+    "question. Reply with its letter only ({letters})."
+)
+SUFFIX = "Answer:"
+
+
+def load(root: Path | str = "") -> Loaded:
+    """All questions, each as a sample or a problem."""
+    root = locate(NAME, root)
+    found = tables.find(root, *TABLES)
+    if not found:
+        raise MissingData(f"no WorldSense in {root}: there is no {', '.join(TABLES)}")
+    if found[0].name == ORIGINAL:
+        read, key = {found[0]: list(_questions(found[0]))}, "id"
+    else:
+        read, key = {path: tables.read(path, needs=NEEDS) for path in found}, "index"
+    rows = [row for of_table in read.values() for row in of_table]
+    files = Files(root, found[0].parent)
+    samples, problems = collect(NAME, rows, key=key, convert=lambda id, values: _sample(id, values, files))
+    lacking = tables.lacking(read)
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
+
+
+def _questions(path: Path) -> Iterator[Row]:
+    """The questions of the original file, as rows like those of the other forms."""
+    content = tables.read_json(path)
+    if not isinstance(content, dict):
+        raise TableError(f"{path.name} is no object of records, one for each video")
+    for video, record in tables.pairs(content):
+        where = f"{path.name}, video {video}"
+        if not isinstance(record, dict):
+            yield Row(values={"id": video}, where=where, fault="its record is no object")
+            continue
+        named = _another(video, record)
+        fault = f"its record is that of another video, {named}" if named else ""
+        shared = {name: value for name, value in record.items() if "task" not in name}
+        tasks = [(name, task) for name, task in tables.pairs(record) if "task" in name]
+        if not tasks:
+            yield Row(values={"id": video}, where=where, fault=fault or "its record has no question (no key task0)")
+        for name, task in tasks:
+            whole = isinstance(task, dict) and len(tables.pairs(task)) == len(task)
+            values = shared | (task if whole else {}) | {"id": f"{video}/{name}", "video": video}
+            broken = "" if whole else f"its {name} is no object with one value for each key"
+            if whole and (named := _another(video, task)):
+                broken = f"its {name} is that of another video, {named}"
+            yield Row(values=values, where=f"{where}, {name}", fault=fault or broken)
+
+
+def _another(video: str, values: Mapping[str, object]) -> str:
+    """The video that these values name, if it is not this one."""
+    named = (key_of(values.get(name)) for name in ("video_id", "video"))
+    return next((name for name in named if name and name != key_of(video)), "")
+
+
+def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
+    options = options_of(values.get("candidates"), column="candidates", counts={3, 4})
+    truth = {name: values[name] for name in KEPT if values.get(name) is not None}
+    if "audio_class" in truth:
+        truth["audio_class"] = [str(label) for label in tables.as_list(truth["audio_class"], "its audio_class")]
+    if values.get("domain") is not None:
+        truth["video_domain"] = values["domain"]
+    task = cell(values, "task_type")
+    *letters, last = string.ascii_uppercase[: len(options)]
+    instruction = INSTRUCTION.format(letters=f"{', '.join(letters)} or {last}")
+    return Sample(
+        id=id,
+        task=task,
+        category=task,
+        parts=(
+            Media(path=_video(values, files), kind="video"),
+            Text(text=f"{instruction}\nQuestion: {cell(values, 'question')}"),
+        ),
+        options=tuple(options),
+        suffix=SUFFIX,
+        answer=answer_of(values.get("answer"), n_options=len(options)),
+        truth=truth | {"domain": cell(values, "task_domain"), "video": key_of(values.get("video"))},
+    )
+
+
+def _video(values: Mapping[str, object], files: Files) -> Path:
+    name = key_of(values.get("video"))
+    if not name:
+        raise ValueError("it names no video")
+    try:
+        return files.find(f"videos/{name}.mp4", values.get("video_path"), f"{name}.mp4")
+    except ValueError:
+        if "/" not in name and (elsewhere := files.named(f"{name}.mp4")):
+            return elsewhere
+        raise

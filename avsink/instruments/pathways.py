@@ -1,0 +1,133 @@
+"""Named pathways: the ways that information may take through a prompt, and that can be closed (Flow sections 4 and 5).
+
+Pathways are data: a table from the paper's own labels to edges in a prompt's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avsink.engine.interventions import Block
+
+__all__ = [
+    *("FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_9", "FIGURE_10"),
+    *("CLIP", "GROUPS", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway"),
+]
+
+# Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2);
+# they are called true and false in questions about a clip, correct and incorrect in interleaved ones.
+GROUPS: dict[str, Callable[[object], Tensor]] = {
+    "Video": lambda layout: layout.video,
+    "Audio": lambda layout: layout.audio,
+    "V+A": lambda layout: torch.cat([layout.video, layout.audio]),
+    "Question": lambda layout: layout.question,
+    "NonOptQ": lambda layout: layout.non_option_question,
+    "TrueOpt": lambda layout: layout.true_option,
+    "FalseOpt": lambda layout: layout.false_options,
+    "Last": lambda layout: layout.last,
+    "Candidates": lambda layout: torch.cat([*layout.candidates, layout.reference[:0]]),
+    "Reference": lambda layout: layout.reference,
+    "CorrectCand": lambda layout: layout.true_candidate,
+    "IncorrectCand": lambda layout: layout.false_candidates,
+    "CorrectOpt": lambda layout: layout.true_option,
+    "IncorrectOpt": lambda layout: layout.false_options,
+}
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """A way that information may take, and that can be closed.
+
+    name: the paper's label. Source↛Target keeps the target's queries from the source's keys; ↮ does so both ways.
+    edges: maps a `TokenLayout` to pairs (source positions, target positions).
+    """
+
+    name: str
+    edges: Callable[[object], Iterable[tuple[Tensor, Tensor]]]
+
+    def plan(self, layout, *, layers: range) -> tuple[Block, ...]:
+        """The interventions that close this pathway in `layers`; none if the prompt lacks one of its ends."""
+        ends = [(source, target) for source, target in self.edges(layout) if len(source) and len(target)]
+        return tuple(Block(source, target, layers) for source, target in ends)
+
+
+def _from_to(source: str, target: str) -> Pathway:
+    return Pathway(f"{source}↛{target}", lambda layout: [(GROUPS[source](layout), GROUPS[target](layout))])
+
+
+def _out_of(source: str) -> Pathway:
+    """From a group to whatever else comes after it, named or not."""
+
+    def edges(layout):
+        inside, everything = GROUPS[source](layout), torch.arange(layout.n)
+        return [(inside, everything[~torch.isin(everything, inside)])]
+
+    return Pathway(f"{source}↛Others", edges)
+
+
+def _across(name: str, pieces: str) -> Pathway:
+    """Each piece's queries, all other pieces' keys; later pieces are out of reach anyway."""
+
+    def edges(layout):
+        parts = getattr(layout, pieces)
+        return [(torch.cat([*parts[:i], *parts[i + 1 :]]), part) for i, part in enumerate(parts) if len(parts) > 1]
+
+    return Pathway(name, edges)
+
+
+def _both(one: str, other: str) -> Pathway:
+    ways = (_from_to(one, other), _from_to(other, one))
+    return Pathway(f"{one}↮{other}", lambda layout: [pair for way in ways for pair in way.edges(layout)])
+
+
+def _table(*pathways: Pathway) -> dict[str, Pathway]:
+    return {pathway.name: pathway for pathway in pathways}
+
+
+CLIP = _table(
+    _across("Cross-frame", "frames"),
+    _across("Cross-audio", "audio_chunks"),
+    _both("Audio", "Video"),
+    _from_to("Audio", "Video"),
+    _from_to("Video", "Audio"),
+    *(_from_to(a, b) for b in ("Question", "Last", "TrueOpt", "NonOptQ") for a in ("Video", "Audio", "V+A")),
+    _from_to("NonOptQ", "TrueOpt"),
+    *(_from_to(a, "Last") for a in ("Question", "TrueOpt", "FalseOpt", "NonOptQ")),
+)
+"""Pathways of a question about one clip."""
+
+INTERLEAVED = _table(
+    _across("Cross-candidate", "candidates"),
+    *(_from_to("Candidates", b) for b in ("Reference", "Question", "Last")),
+    *(_from_to("Question", b) for b in ("Reference", "Last")),
+    _from_to("Reference", "Last"),
+    *(_from_to(a, "CorrectOpt") for a in ("CorrectCand", "IncorrectCand", "Reference", "Question")),
+    *(_from_to(a, "Last") for a in ("CorrectCand", "IncorrectCand", "CorrectOpt", "IncorrectOpt")),
+)
+"""Pathways of several independent items between text."""
+
+OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "Question", "NonOptQ", "Candidates", "Reference")))
+"""Not in the paper: every way out of a group at once, also those that no other pathway names."""
+
+PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT
+
+FIGURE_3 = ("Cross-frame", "Cross-audio", "Audio↮Video")
+FIGURE_4 = ("Video↛Question", "Audio↛Question", "Video↛Last", "Audio↛Last", "Question↛Last")
+FIGURE_5 = (
+    *("Cross-candidate", "Candidates↛Reference", "Question↛Reference", "Candidates↛Question"),
+    *("Reference↛Last", "Candidates↛Last", "Question↛Last"),
+)
+FIGURE_6 = (
+    *("CorrectCand↛CorrectOpt", "IncorrectCand↛CorrectOpt", "Reference↛CorrectOpt", "Question↛CorrectOpt"),
+    *("CorrectCand↛Last", "IncorrectCand↛Last", "CorrectOpt↛Last", "IncorrectOpt↛Last"),
+)
+FIGURE_9 = ("Video↛Audio", "Audio↛Video", "V+A↛Question", "V+A↛Last")
+FIGURE_10 = (
+    *("Video↛NonOptQ", "Audio↛NonOptQ", "V+A↛NonOptQ"),
+    *("Video↛TrueOpt", "Audio↛TrueOpt", "V+A↛TrueOpt", "NonOptQ↛TrueOpt"),
+    *("TrueOpt↛Last", "FalseOpt↛Last", "NonOptQ↛Last"),
+)

@@ -1,0 +1,212 @@
+"""The Qwen2.5-Omni family: its thinker, its processor, its prompt and its positions.
+
+Everything that is true of this family alone is in this file:
+
+1. `load`: the thinker class itself, so that talker and vocoder of a full checkpoint are never read;
+2. `prompt`: ChatML text, one placeholder a medium (`<|vision_bos|><|VIDEO|><|vision_eos|>`);
+3. `encode`: the family's own processor on arrays. It is told the sampled frame rate, and the model's own chunk length
+   and position rate: its defaults fit the published checkpoints, and any other would be interleaved wrongly;
+4. `position_ids`: TMRoPE positions [3, 1, N] by the model's own `get_rope_index`. It is asked medium by medium, because
+   it has one switch for "the videos have sound" and a prompt may hold both kinds. Then they are checked against
+   the rule that they must follow: without that switch the model numbers the tokens as plain text, and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from avsink.compat import enable_torchvision
+from avsink.layout import MediaTokens, Piece
+from avsink.media import Clip, MediaError
+from avsink.models.cards import ModelCard
+from avsink.sample import Media, Sample, Text
+
+FEWEST_MEL_FRAMES = 3  # give one audio token
+
+
+def load(folder: Path, *, dtype: torch.dtype, device_map: str | dict | None):
+    """(thinker, processor). safetensors only, and no code from the folder is ever run."""
+    enable_torchvision()
+    from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    processor = Qwen2_5OmniProcessor.from_pretrained(folder, **safe)
+    hf = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        folder, dtype=dtype, device_map=device_map, use_safetensors=True, **safe
+    )
+    if getattr(hf.config, "vision_start_token_id", None) is None:  # get_rope_index needs it, yet it is no config field
+        hf.config.vision_start_token_id = _id(processor, processor.vision_bos_token)
+    return hf.eval(), processor
+
+
+def media_tokens(hf) -> MediaTokens:
+    config = hf.config
+    return MediaTokens(video=config.video_token_id, image=config.image_token_id, audio=config.audio_token_id)
+
+
+def prompt(sample: Sample, *, system: str, processor) -> list[Piece]:
+    """The conversation as pieces; their texts joined are the prompt."""
+    marks = {
+        "video": (processor.vision_bos_token, processor.video_token, processor.vision_eos_token),
+        "image": (processor.vision_bos_token, processor.image_token, processor.vision_eos_token),
+        "audio": (processor.audio_bos_token, processor.audio_token, processor.audio_eos_token),
+    }
+    start, end = "<|im_start|>", "<|im_end|>"
+    pieces = [Piece(text=f"{start}system\n{system}{end}\n{start}user\n", role="system")]
+    for part in sample.parts:
+        if isinstance(part, Text):
+            pieces.append(Piece(text=part.text, role=part.role))
+        else:
+            pieces.append(Piece(text="".join(marks[part.kind]), role="medium", medium=part))
+    if sample.options or sample.suffix:
+        pieces.append(Piece(text="\n", role="suffix"))
+    for k, (letter, option) in enumerate(zip(sample.letters, sample.options, strict=True)):
+        newline = "\n" if sample.suffix or k + 1 < len(sample.options) else ""
+        pieces.append(Piece(text=letter, role="letter", option=k))
+        if isinstance(option, Media):
+            pieces.append(Piece(text=". ", role="option", option=k))
+            pieces.append(Piece(text="".join(marks[option.kind]), role="medium", option=k, medium=option))
+            pieces.append(Piece(text=newline, role="option", option=k))
+        else:
+            pieces.append(Piece(text=f". {option}{newline}", role="option", option=k))
+    pieces.append(Piece(text=sample.suffix, role="suffix"))
+    pieces.append(Piece(text=f"{end}\n{start}assistant\n", role="header"))
+    return pieces
+
+
+def encode(text: str, media: Sequence[Media], clips: Sequence[Clip], *, hf, processor, card: ModelCard) -> dict:
+    """The processor's tensors: input_ids [1, N], pixels and mel frames, grids, and lengths."""
+    clip_of = list(zip(media, clips, strict=True))
+    videos = [(medium, clip) for medium, clip in clip_of if medium.kind == "video"]
+    images = [clip for medium, clip in clip_of if medium.kind == "image"]
+    heard = [(medium, clip) for medium, clip in clip_of if clip.waveform is not None]
+    numbers = {id(medium): k for k, (medium, _) in enumerate(videos)}
+
+    arguments = {}
+    if images:
+        arguments["images"] = [_channels_first(clip.frames)[0] for clip in images]  # each [3, H, W]
+        arguments["images_kwargs"] = {"size": _size(processor.image_processor, card.image_tokens)}
+    if videos:
+        arguments["videos"] = [_channels_first(clip.frames) for _, clip in videos]  # each [T, 3, H, W]
+        arguments["videos_kwargs"] = {
+            "size": _size(processor.video_processor, card.frame_tokens),
+            "fps": videos[0][1].fps,
+            "do_sample_frames": False,
+            "cap_pixels_per_frame": False,  # every frame is capped by `size` already
+        }
+    if heard:
+        arguments["audio"] = [_waveform(medium, clip, processor) for medium, clip in heard]  # each [n]
+        arguments["audio_kwargs"] = {"sampling_rate": processor.feature_extractor.sampling_rate}
+    if videos and heard:
+        arguments["load_audio_from_video"] = any(medium.kind == "video" for medium, _ in heard)
+        arguments["audio_from_video_indices"] = [numbers.get(id(medium)) for medium, _ in heard]
+    encoded = processor(
+        text=[text],
+        seconds_per_chunk=float(hf.config.seconds_per_chunk),
+        position_id_per_seconds=hf.config.position_id_per_seconds,
+        return_tensors="pt",
+        **arguments,
+    )
+    return {name: torch.as_tensor(value) for name, value in encoded.items()}
+
+
+def grids(tensors: Mapping[str, Tensor], media: Sequence[Media], *, hf) -> list[int]:
+    """Tokens of one temporal grid, for each video or image in turn."""
+    return [
+        int(grid[1] * grid[2]) // hf.spatial_merge_size**2
+        for medium, grid, _, _ in _facts(tensors, media)
+        if medium.kind != "audio"
+    ]
+
+
+def position_ids(tensors: Mapping[str, Tensor], media: Sequence[Media], *, hf, processor) -> Tensor:
+    """Time, height and width of every token, [3, 1, N].
+
+    A medium's positions only depend on where the text before it ended, so each is worked out by itself, together with
+    the text before it, and moved behind the one before.
+    """
+    ids = tensors["input_ids"][0].tolist()
+    ends = {"audio": _id(processor, processor.audio_eos_token)}
+    parts, done, offset = [], 0, 0
+    for medium, grid, length, seconds in _facts(tensors, media):
+        stop = ids.index(ends.get(medium.kind, _id(processor, processor.vision_eos_token)), done) + 1
+        part = tensors["input_ids"][:, done:stop]  # [1, n]
+        own, _ = hf.get_rope_index(
+            part,
+            attention_mask=torch.ones_like(part),
+            image_grid_thw=grid[None] if medium.kind == "image" else None,
+            video_grid_thw=grid[None] if medium.kind == "video" else None,
+            use_audio_in_video=medium.kind == "video" and medium.sound,
+            audio_seqlens=length[None] if length is not None else None,
+            second_per_grids=seconds[None] if seconds is not None else None,
+        )  # [3, 1, n]
+        if medium.kind == "video":
+            _check_positions(part[0], own[:, 0], seconds=float(seconds), hf=hf)
+        parts.append(own + offset)
+        done, offset = stop, int(parts[-1][:, 0, -1].max()) + 1
+    tail = torch.arange(len(ids) - done) + offset
+    return torch.cat([*parts, tail.expand(3, 1, -1)], dim=-1)
+
+
+def _facts(tensors: Mapping[str, Tensor], media: Sequence[Media]) -> Iterator[tuple[Media, Tensor | None, ...]]:
+    """Per medium: itself, its grid (t, h, w) in patches, its mel frames, its seconds per temporal grid."""
+    videos, images = iter(tensors.get("video_grid_thw", ())), iter(tensors.get("image_grid_thw", ()))
+    lengths = iter(tensors["feature_attention_mask"].sum(-1)) if "feature_attention_mask" in tensors else iter(())
+    seconds = iter(tensors.get("video_second_per_grid", ()))
+    for medium in media:
+        if medium.kind == "image":
+            yield medium, next(images), None, None
+        elif medium.kind == "audio":
+            yield medium, None, next(lengths), None
+        else:
+            yield medium, next(videos), next(lengths) if medium.sound else None, next(seconds)
+
+
+def _check_positions(ids: Tensor, positions: Tensor, *, seconds: float, hf) -> None:
+    """TMRoPE: audio tokens count on by one; a temporal grid stands where its moment falls on the same clock."""
+    config = hf.config
+    seen, heard = ids == config.video_token_id, ids == config.audio_token_id
+    start = int(positions[0, seen][0])
+    time = positions[0, seen] - start  # [video tokens]
+    order = time.unique()
+    moments = (torch.arange(len(order)) * seconds * config.position_id_per_seconds).long()
+    in_order = torch.equal(order, moments) and bool((time.diff() >= 0).all())
+    if not in_order or not torch.equal(positions[:, heard], (torch.arange(int(heard.sum())) + start).expand(3, -1)):
+        import transformers
+
+        raise RuntimeError(
+            f"transformers {transformers.__version__} does not give this model's interleaved positions; install the "
+            "versions that this project was tested with: pip install -c constraints.txt transformers"
+        )
+
+
+def _size(processor, tokens: tuple[int, int]) -> dict[str, int]:
+    """Fewest and most pixels of a picture: the card's, unless the checkpoint's processor was made for smaller ones."""
+    token = (processor.patch_size * processor.merge_size) ** 2  # pixels
+    own = dict(processor.size)
+    most = min(tokens[1] * token, own["longest_edge"])
+    return {"shortest_edge": min(max(tokens[0] * token, own["shortest_edge"]), most), "longest_edge": most}
+
+
+def _channels_first(frames) -> Tensor:
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, H, W, 3] -> [T, 3, H, W]
+
+
+def _waveform(medium: Media, clip: Clip, processor):
+    """At most what the encoder hears; partition has refused longer clips, up to a codec's padding."""
+    extractor = processor.feature_extractor
+    fewest = (FEWEST_MEL_FRAMES - 1) * extractor.hop_length + 1
+    if len(clip.waveform) < fewest:
+        raise MediaError(
+            f"the sound of {medium.path.name} lasts {len(clip.waveform) / clip.sampling_rate:.2f} s; "
+            f"this model needs {fewest / extractor.sampling_rate:.2f} s"
+        )
+    return clip.waveform[: extractor.n_samples]
+
+
+def _id(processor, token: str) -> int:
+    return processor.tokenizer.convert_tokens_to_ids(token)

@@ -1,0 +1,133 @@
+"""Reported beside measured for *Probing Cross-modal Information Hubs*: its tables of effects, joined with this run's.
+
+The paper prints means in percent, without n or intervals, for five models. Their scales differ severalfold, so what can
+be compared is the order within a model, and the share of what restoring *all* tokens brings back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from avsink.papers.tables import paper
+from avsink.results.bootstrap import LEVEL, resampled_means, summarise
+
+__all__ = ["BESIDE", "TABLE_1", "TABLE_2", "effects", "models", "readable", "shares"]
+
+BESIDE = "Qwen2.5-Omni-7B"  # the paper's model that tables stand beside
+TABLE_1 = ("All", "Object", *(f"Sink (N={n})" for n in (2, 3, 4)), *(f"Random (N={n})" for n in (2, 3, 4)))
+TABLE_2 = tuple(f"{name} (N={n})" for n in (2, 3, 4) for name in ("Sink", "Unimodal", "Cross-modal"))
+VALUES = ("ie_clean", "ie_corrupt")
+NBSP = "\N{NO-BREAK SPACE}"
+LEAST = 0.01  # of all tokens' effect, for its parts to be shares of something
+
+
+def models() -> list[str]:
+    """The paper's models, in its order."""
+    return list(dict.fromkeys(_reported()["model"]))
+
+
+def effects(rows: pd.DataFrame, sets: tuple[str, ...], *, beside: str = BESIDE) -> pd.DataFrame:
+    """One row per dominance and set of tokens, of `TABLE_1` or `TABLE_2`. rows: of `avsink.instruments.tracing.trace`.
+
+    Columns: dominance, restored; for each value v of ie_clean, ie_corrupt: reported_v (the model `beside`), v (mean),
+    v_low, v_high, as fractions; reported_tokens, tokens (mean), n.
+    """
+    reported = _reported()
+    reported = reported[reported["model"] == beside].set_index(["dominance", "restored"])
+    keys = pd.MultiIndex.from_product([("audio", "video"), sets], names=["dominance", "restored"])
+    table = reported.reindex(keys)[[*VALUES, "n_tokens"]].rename(
+        columns={**{name: f"reported_{name}" for name in VALUES}, "n_tokens": "reported_tokens"}
+    )
+    own = _named(rows)
+    for value in VALUES:
+        found = _means(own, value).rename(columns={"mean": value, "low": f"{value}_low", "high": f"{value}_high"})
+        table = table.join(found.drop(columns="n"))
+    tokens = _means(own, "tokens")
+    table = table.join(tokens[["mean", "n"]].rename(columns={"mean": "tokens"}))
+    return table.reset_index()
+
+
+def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean") -> pd.DataFrame:
+    """What each set brings back of what all tokens do: this run's, and that of each of the paper's models.
+
+    Columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value, low,
+    high, n. This run's is a ratio of means over the samples that were asked about such a set, empty ones included,
+    drawn again together for its interval. Where all tokens bring back less than one point, ratios mean nothing and are
+    left out.
+    """
+    tables = []
+    for dominance, part in _named(rows).groupby("dominance", sort=False):
+        cells = part.pivot_table(index="sample", columns="restored", values=value)
+        if "All" not in cells or not cells["All"].mean() >= LEAST:
+            continue
+        ratios = [(name, *_ratio(cells[[name, "All"]].dropna())) for name in sets if name != "All" and name in cells]
+        table = pd.DataFrame(ratios, columns=["restored", "value", "low", "high", "n"])
+        tables.append(table.assign(group="this run", dominance=dominance))
+    for (model, dominance), part in _reported().groupby(["model", "dominance"], sort=False):
+        part = part.drop_duplicates("restored").set_index("restored")[value]
+        if part["All"] >= LEAST:
+            table = (part.reindex([name for name in sets if name != "All"]) / part["All"]).rename("value").reset_index()
+            tables.append(
+                table.assign(low=float("nan"), high=float("nan"), n=float("nan"), group=model, dominance=dominance)
+            )
+    table = pd.concat(tables, ignore_index=True).dropna(subset=["value"])
+    table.insert(0, "label", table.pop("dominance") + "-dominant: " + table.pop("restored"))
+    order = {label: at for at, label in enumerate(f"{d}-dominant: {name}" for d in ("audio", "video") for name in sets)}
+    return table.sort_values("label", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """`effects` for a page, in points; what is missing is left empty."""
+    named = table["dominance"] + ": " + table["restored"]
+    shown = {"dominant: restored": named.str.replace(" ", NBSP)}
+    for value, name in zip(VALUES, ("IE_clean", "IE_corrupt"), strict=True):
+        shown[f"{name}, reported"] = [_points(x) for x in table[f"reported_{value}"]]
+        cells = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)
+        shown[f"{name} [95 %]"] = [
+            "" if pd.isna(mean) else f"{_points(mean)} [{_points(low)}, {_points(high)}]".replace(" ", NBSP)
+            for mean, low, high in cells
+        ]
+    there = ["" if pd.isna(x) else f"{x:,.0f}" for x in table["reported_tokens"]]
+    here = ["" if pd.isna(x) else f"{x:.1f}" for x in table["tokens"]]
+    shown["tokens, reported / here"] = [f"{x or '–'} / {y or '–'}" for x, y in zip(there, here, strict=True)]
+    shown["n"] = table["n"].astype("Int64")
+    return pd.DataFrame(shown)
+
+
+def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
+    """Ratio of the means of two columns, its 95 % bootstrap interval (missing for one sample), and n."""
+    one, all_of_it = pairs.to_numpy().T
+    low = high = float("nan")
+    if len(pairs) > 1:
+        means = resampled_means(pairs.to_numpy())  # (draws, 2)
+        low, high = np.quantile(means[:, 0] / means[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(one.mean() / all_of_it.mean()), float(low), float(high), len(pairs)
+
+
+def _points(share: float) -> str:
+    return "" if pd.isna(share) else f"{100 * share:.1f}".replace("-", "−")
+
+
+def _reported() -> pd.DataFrame:
+    """Both tables, effects as fractions; sets as they are called here."""
+    tables = [paper("hubs_indirect_effect_by_token_set"), paper("hubs_indirect_effect_unimodal_vs_crossmodal")]
+    table = pd.concat(tables, ignore_index=True)
+    table["restored"] = table.pop("token_set").str.replace("Crossmodal", "Cross-modal")
+    table[list(VALUES)] /= 100
+    return table.drop_duplicates(["model", "dominance", "restored"])
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return pd.DataFrame(columns=["sample", "dominance", "restored", *VALUES, "tokens"])
+    size = [f" (N={n})" if n else "" for n in rows["one_in"]]
+    return rows.assign(restored=rows["token_set"] + size)
+
+
+def _means(own: pd.DataFrame, value: str) -> pd.DataFrame:
+    """mean, low, high, n by (dominance, restored); random draws of one sample are averaged first."""
+    if own.empty:
+        empty = pd.MultiIndex.from_arrays([[], []], names=["dominance", "restored"])
+        return pd.DataFrame(columns=["mean", "low", "high", "n"], index=empty, dtype=float)
+    return summarise(own, by=["dominance", "restored"], value=value).set_index(["dominance", "restored"])

@@ -1,0 +1,202 @@
+"""A notebook's parameters, checked before anything is loaded.
+
+    params.check(globals(), "model", "data", "task", "n_samples", "window", "seed", "device", "dtype", "results")
+
+papermill overrides the cell tagged `parameters`, and takes any name and any value. A mistyped one would be ignored, or
+fail after an hour; so the next cell of every notebook makes this call:
+
+1. every parameter of the notebook must have a value that its rule in `RULES` accepts;
+2. whatever else has been assigned a literal by then is a mistyped name.
+
+All that is wrong is said at once, each with what is allowed. No large library is imported for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from itertools import permutations
+from pathlib import Path
+
+from avsink.datasets import DATASETS, tasks_of
+from avsink.datasets.files.sources import HUB, here, is_hub_id, locate
+from avsink.datasets.masks.object_cells import STRICTNESS
+from avsink.datasets.selections import SELECTIONS
+from avsink.models import DTYPES, card
+
+__all__ = ["ParameterError", "RULES", "check"]
+
+LITERALS = (str, int, float, bool, type(None), list, tuple, dict, set)
+OF_IPYTHON = {"In", "Out"}
+
+
+class ParameterError(ValueError):
+    """Parameters that a notebook cannot run with."""
+
+
+def check(namespace: Mapping[str, object], *names: str) -> None:
+    """Raise `ParameterError` unless `namespace` (a notebook's globals) holds good values for `names`, and no others."""
+    assigned = {name: value for name, value in namespace.items() if isinstance(value, LITERALS)}
+    given = {name: value for name, value in assigned.items() if name not in OF_IPYTHON and not name.startswith("_")}
+    problems = [_unknown(name, names) for name in given if name not in names]
+    problems += [f"{name}: the notebook needs it, but it has no value" for name in names if name not in given]
+    for name in names:
+        try:
+            if name in given:
+                RULES[name](given[name], given)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{name}: there is no such parameter.{hint} Allowed: {', '.join(names)}"
+
+
+def _model(value, _) -> None:
+    card(value if isinstance(value, str) else repr(value))
+
+
+Rule = Callable[[object, Mapping[str, object]], None]
+
+
+def _data(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> Rule:
+    """A benchmark, whose files are where the parameter `root` says; optional: whether None may stand for none."""
+
+    def rule(value, given) -> None:
+        if value is None and optional(given):
+            return
+        if value not in DATASETS:
+            none = ", or None for none" if optional(given) else ""
+            raise ValueError(f"unknown data {value!r}; allowed: {', '.join(DATASETS)}{none}")
+        if value in HUB and not given.get(root):
+            locate(value)  # says what to do if it is not there; no root, no network
+
+    return rule
+
+
+def _data_root(value, _) -> None:
+    allowed = 'the path of a folder, the id of a dataset on the Hub (owner/name), or "" for the default'
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}; allowed: {allowed}")
+    if value and not Path(value).expanduser().is_dir() and not is_hub_id(value):
+        raise ValueError(f"there is no folder {value}; allowed: {allowed}")
+
+
+def _task(data: str, root: str) -> Rule:
+    """A task of the benchmark that the parameter `data` names."""
+
+    def rule(value, given) -> None:
+        name, place = given.get(data), given.get(root, "")
+        if value is None or name not in DATASETS:
+            return
+        if name in HUB and (not isinstance(place, str) or here(name, place) is None):
+            return  # still to be fetched, or no place at all, which another rule says
+        if value not in (tasks := tasks_of(name, place)):
+            raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+
+    return rule
+
+
+def _selection(data: str) -> Rule:
+    """A selection of the paper from the benchmark that the parameter `data` names."""
+
+    def rule(value, given) -> None:
+        allowed = SELECTIONS.get(given.get(data), {})
+        if value is not None and value not in allowed:
+            raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
+
+    return rule
+
+
+def _structure(value, _) -> None:
+    orders = [", ".join(order) for order in permutations(("candidates", "question", "reference"))]
+    if value is not None and value not in orders:
+        raise ValueError(f"{value!r}; allowed: {'; '.join(orders)}; or None for the most common")
+
+
+def _whole(*, least: int, odd: bool = False, none: str = "") -> Rule:
+    """A whole number, or None, where that has a meaning."""
+
+    def rule(value, _) -> None:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole and value >= least and (value % 2 or not odd)) and not (none and value is None):
+            kind = "an odd number" if odd else "a whole number"
+            raise ValueError(f"{value!r}; allowed: {kind} from {least} on" + (f", or None for {none}" if none else ""))
+
+    return rule
+
+
+def _device(value, _) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", str(value)):
+        raise ValueError(f"unknown device {value!r}; allowed: auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu")
+
+
+def _dtype(value, _) -> None:
+    if value not in (allowed := ("auto", *DTYPES)):
+        raise ValueError(f"unknown precision {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _folder(value, _) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f'{value!r}; allowed: the path of a folder, or "" for the default')
+    if value and Path(value).exists() and not Path(value).is_dir():
+        raise ValueError(f"{value} is a file; allowed: the path of a folder, there or not")
+
+
+def _file(value, _) -> None:
+    if not isinstance(value, str) or (value and not Path(value).expanduser().is_file()):
+        raise ValueError(f'{value!r} is no file; allowed: the path of a file, or "" for none')
+
+
+def _folder_or_none(value, _) -> None:
+    if not isinstance(value, str) or (value and not Path(value).expanduser().is_dir()):
+        raise ValueError(f'{value!r} is no folder; allowed: the path of a folder, or "" for none')
+
+
+def _strictness(value, _) -> None:
+    if value not in STRICTNESS:
+        raise ValueError(f"{value!r}; allowed: {', '.join(STRICTNESS)}")
+
+
+def _after(value, _) -> None:
+    groups = ("Video", "Audio", "NonOptQ", "Candidates", "Reference")
+    good = isinstance(value, dict) and value and set(value) <= set(groups)
+    if value is not None and not (good and all(type(layer) is int and layer >= 0 for layer in value.values())):
+        raise ValueError(f"{value!r}; allowed: a layer for some of {', '.join(groups)}, or None for the rule's")
+
+
+# name -> rule(value, all given parameters), which raises ValueError
+RULES: dict[str, Rule] = {
+    "model": _model,
+    "data": _data("data_root", optional=lambda given: "interleaved_data" in given),
+    "data_root": _data_root,
+    "task": _task("data", "data_root"),
+    "selection": _selection("data"),
+    "cross_data": _data("cross_root", optional=lambda given: True),
+    "cross_root": _data_root,
+    "cross_task": _task("cross_data", "cross_root"),
+    "cross_selection": _selection("cross_data"),
+    "interleaved_data": _data("interleaved_root", optional=lambda given: True),
+    "interleaved_root": _data_root,
+    "interleaved_task": _task("interleaved_data", "interleaved_root"),
+    "interleaved_selection": _selection("interleaved_data"),
+    "structure": _structure,
+    "manifest": _file,
+    "number": _whole(least=0),
+    "each": _whole(least=1, none="all"),
+    "masks": _folder_or_none,
+    "spans": _file,
+    "strictness": _strictness,
+    "after": _after,
+    "n_samples": _whole(least=1, none="all"),
+    "window": _whole(least=1, odd=True, none="the model card's"),
+    "seed": _whole(least=0),
+    "device": _device,
+    "dtype": _dtype,
+    "results": _folder,
+}

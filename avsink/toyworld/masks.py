@@ -1,0 +1,58 @@
+"""Where the sounding object of a toy clip is seen, and when it is heard: exact, from the sample's `truth`.
+
+1. The truth of a sample is its scene (`scene_of`), as it was drawn or as the manifest has it.
+2. The object is the one that `truth` names as `object`, or the one that the caller names; else whatever is heard.
+3. `masks`: the pixels that it covers in each frame, also while it is silent. Fog hides an object from the eye, and does
+   not change its mask; another object in front of it does.
+4. `spans`: when it is heard, in seconds, cut at the end of the clip. Noise does not change them.
+
+At the model's own frame rate, frame k of `masks` is the picture that the model is given as frame k: both are of the
+time k / fps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from avsink.toyworld.scene import Appearance, Scene, Sounding
+
+__all__ = ["masks", "scene_of", "spans"]
+
+
+def scene_of(truth: Mapping[str, object]) -> Scene:
+    """The scene of a sample. Raises ValueError for a sample without one, as those that share a pool of media."""
+    if not {"seen", "heard", "duration"} <= set(truth):
+        raise ValueError("this sample's truth holds no scene: it has no single clip")
+    return Scene(
+        seen=tuple(
+            Appearance(**{**thing, "come_from": tuple(thing["come_from"]), "go_to": tuple(thing["go_to"])})
+            for thing in truth["seen"]
+        ),
+        heard=tuple(Sounding(**thing) for thing in truth["heard"]),
+        **{name: truth[name] for name in ("duration", "fog", "noise", "seed") if name in truth},
+    )
+
+
+def masks(truth: Mapping[str, object], *, fps: float, size: int, name: str | None = None) -> np.ndarray:
+    """What the object covers, bool [frames, size, size]; nothing where it is not seen. name: another object."""
+    scene, names = scene_of(truth), _names(truth, name)
+    every = scene.masks(fps, size)  # [T, appearances, size, size]
+    return every[:, [thing.name in names for thing in scene.seen]].any(axis=1)
+
+
+def spans(truth: Mapping[str, object], *, name: str | None = None) -> tuple[tuple[float, float], ...]:
+    """From when to when the object is heard, in seconds, in their order."""
+    scene, names = scene_of(truth), _names(truth, name)
+    found = ((max(thing.start, 0.0), min(thing.stop, scene.duration)) for thing in scene.heard if thing.name in names)
+    return tuple(sorted((float(start), float(stop)) for start, stop in found if start < stop))
+
+
+def _names(truth: Mapping[str, object], name: str | None) -> set[str]:
+    if name is None and "object" not in truth:
+        return {thing["name"] for thing in truth["heard"]}
+    name = str(truth["object"]) if name is None else name
+    if name not in {thing["name"] for thing in (*truth["seen"], *truth["heard"])}:
+        raise ValueError(f"the scene has no {name}")
+    return {name}

@@ -1,0 +1,212 @@
+"""Many samples through the measurements of Hubs: manifests, the tables of sinks and their drift, rules on effects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import avsink
+from avsink.instruments import sinks as sink_tokens
+from avsink.instruments import tracing
+from avsink.papers.hubs import measure, reported
+from avsink.papers.hubs.claims import FINDING_1
+from avsink.results.rules import holds_more
+from avsink.results.verdicts import judge
+
+
+@pytest.fixture(scope="module")
+def model(tiny_omni):
+    return tiny_omni
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [s for s in avsink.load_samples("toyworld", tasks=["sounding object"]) if s.category == "degraded"][:10]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def done(model, samples, results):
+    return measure.dominance(model, samples, data="toyworld", root=results)
+
+
+def test_a_manifest_holds_dominated_samples_only_and_survives_its_file(done, samples):
+    assert len(done.rows) == 10
+    table = measure.manifest(done, each=2, seed=0)
+    kinds = dict(zip(done.rows["sample"], done.rows["dominance"], strict=True))
+    assert list(table) == list(measure.COLUMNS) and len(table) <= 4 and len(table) == table["sample"].nunique()
+    assert all(kinds[id] == kind for id, kind in zip(table["sample"], table["dominance"], strict=True))
+    pd.testing.assert_frame_equal(measure.read_manifest(table.attrs["path"]), table.astype(str), check_dtype=False)
+    assert [s.id for s in measure.of_manifest(table, samples)] == table["sample"].tolist()
+    every = measure.manifest(done, each=None, seed=0)
+    dominated = done.rows[done.rows["dominance"].isin(["audio", "video"])]
+    assert sorted(every["sample"]) == sorted(dominated["sample"])
+    with pytest.raises(ValueError, match="1 samples of the manifest are not among the 0 at hand, such as"):
+        measure.of_manifest(table.iloc[:1], [])
+
+
+def test_what_is_no_manifest_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read as a manifest"):
+        measure.read_manifest(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("sample,answer\na,B\n")
+    with pytest.raises(ValueError, match="no manifest of dominated samples: it has no column dominance, predicted_av"):
+        measure.read_manifest(tmp_path / "other.csv")
+    (tmp_path / "both.csv").write_text(",".join(measure.COLUMNS) + "\na,both,A,A,A,A\n")
+    with pytest.raises(ValueError, match="dominated by 'both'; audio or video is expected"):
+        measure.read_manifest(tmp_path / "both.csv")
+
+
+def test_effects_and_layers_of_a_manifest_are_those_of_single_samples(model, samples, done, results):
+    table = measure.manifest(done, each=1, seed=0)
+    chosen = measure.of_manifest(table, samples)
+    keep = {"data": "toyworld", "root": results}
+    rows = measure.tracing(model, chosen, table, **keep).rows
+    alone = tracing.trace(model, chosen[0], dominance=table["dominance"][0])
+    own = rows[rows["sample"] == chosen[0].id].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, alone, check_dtype=False, atol=1e-6)
+    assert measure.tracing(model, chosen, table, **keep).computed == 0
+    other = replace(model.card, sink_tau=1.5)  # which tokens are sinks is in no weights, so it must be in the key
+    before, model.card = model.card, other
+    try:
+        assert measure.tracing(model, chosen, table, **keep).computed == len(chosen)
+    finally:
+        model.card = before
+    curves = measure.layerwise(model, chosen, table, k=3, one_in=2, **keep).rows
+    assert set(curves["layer"]) == set(range(8)) and set(curves["sample"]) == set(table["sample"])
+
+
+def test_a_manifest_of_another_model_is_told_and_leaves_no_trace(model, samples, done, tmp_path):
+    table = measure.manifest(done, each=1, seed=0)
+    chosen, keep = measure.of_manifest(table, samples), {"data": "toyworld", "root": str(tmp_path)}
+    other = table.assign(predicted_av="T", dominance=table["dominance"].map({"audio": "video", "video": "audio"}))
+    left = measure.tracing(model, chosen, other, **keep)
+    assert left.rows.empty and left.left_out["reason"].str.contains("is it another model's").all()
+    assert len(measure.tracing(model, chosen, table, **keep).rows)
+    with pytest.raises(ValueError, match="none of the 0 samples is dominated by one sense"):
+        measure.chosen(model, [], each=1, seed=0, **keep)
+
+
+def test_objects_reach_the_tracing(model, samples, done, results):
+    table = measure.manifest(done, each=1, seed=0).iloc[:1]
+    chosen = measure.of_manifest(table, samples)
+    layout = model.prepare(chosen[0]).layout
+    own = {"video": layout.video[:3], "audio": layout.audio[:2]}
+    rows = measure.tracing(model, chosen, table, objects=lambda sample: own, data="toyworld", root=results).rows
+    dominated = {"audio": "video", "video": "audio"}[table["dominance"][0]]
+    assert rows[rows["token_set"] == "Object"]["tokens"].tolist() == [len(own[dominated])]
+
+
+def test_the_table_of_sinks_says_what_the_observer_saw(model, samples):
+    sample = samples[0]
+    found = sink_tokens.of_prompt(model, inputs := model.prepare(sample))
+    rows = sink_tokens.by_layer(model, sample)
+    layout = inputs.layout
+    media = torch.cat([layout.video, layout.audio])
+    ever = sorted(media[found.flags[:, media].any(dim=0)].tolist())
+    assert sorted(rows["position"].unique()) == ever and len(rows) == 8 * len(ever)
+    for row in rows.sample(40, random_state=0).itertuples():
+        assert row.phi == pytest.approx(float(found.phi[row.layer, row.position]))
+        assert row.sink == bool(found.flags[row.layer, row.position])
+        runs = layout.frames if row.modality == "video" else layout.audio_chunks
+        assert int(runs[row.part][row.offset]) == row.position
+    for n in (2, 3, 4):
+        kept = rows[rows[f"global_{n}"] != ""]["position"].unique()
+        assert sorted(kept) == sorted(set(sink_tokens.global_sinks(found, one_in=n, among=media).tolist()))
+
+
+def test_drift_by_hand():
+    flags = {10: [True, True, False], 11: [False, True, False], 12: [False, True, True]}
+    rows = pd.DataFrame(
+        {"sample": "s", "modality": "video", "n_modality": 6, "position": p, "layer": layer, "sink": flag}
+        for p, own in flags.items()
+        for layer, flag in enumerate(own)
+    )
+    table = sink_tokens.drift(rows).set_index(["layer", "other"])
+    assert table["sinks"].unstack()[0].tolist() == [1, 3, 1]
+    assert table.loc[(1, 0), "one_in"] == 0.5
+    overlap = {(0, 0): 1.0, (0, 1): 1 / 3, (0, 2): 0.0, (1, 2): 1 / 3, (2, 1): 1 / 3}
+    assert all(table.loc[pair, "overlap"] == pytest.approx(value) for pair, value in overlap.items())
+
+
+def effects(**means) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    facts = {"dominance": "audio", "one_in": 2, "tokens": 3}
+    return pd.DataFrame(
+        {"sample": f"s{i}", **facts, "token_set": name, "ie_clean": mean + 0.05 * rng.normal()}
+        for i in range(40)
+        for name, mean in means.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("means", "outcome"),
+    [
+        ({"Sink": 0.4, "Random": 0.1}, "supported"),
+        ({"Sink": 0.1, "Random": 0.4}, "not supported"),
+        ({"Sink": 0.21, "Random": 0.2}, "inconclusive"),
+        ({"Sink": 0.4}, "inconclusive"),
+    ],
+)
+def test_holds_more_asks_for_intervals_apart(means, outcome):
+    rule = holds_more(("Sink", 2), ("Random", 2), dominance="audio", value="ie_clean", claim="more", where="t")
+    assert judge([rule], effects(**means))[0].verdict == outcome
+    assert judge([rule], effects(**means).assign(dominance="video"))[0].verdict == "inconclusive"
+    few = effects(**means).groupby("token_set").head(9)
+    assert judge([rule], few)[0].verdict == "inconclusive"
+    assert judge([rule], pd.DataFrame())[0].verdict == "inconclusive"
+
+
+def test_few_samples_with_sinks_do_not_speak_for_all():
+    """12 of 80 samples have sinks, which hold nearly all; in the others restoring them restores nothing."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(80):
+        held = {"All": 0.5, "Sink": 0.45 * (i < 12), "Random": 0.02 * (i < 12)}
+        for name, mean in held.items():
+            effect = mean + (0.02 * rng.normal() if mean else 0.0)
+            facts = {"sample": f"s{i}", "dominance": "audio", "token_set": name, "one_in": 2 * (name != "All")}
+            rows.append({**facts, "ie_clean": effect, "ie_corrupt": effect, "tokens": 4 if mean else 0})
+    rows = pd.DataFrame(rows)
+    verdicts = judge([rule for rule in FINDING_1 if "audio" in rule.claim], rows)
+    assert [v.verdict for v in verdicts] == ["inconclusive", "inconclusive", "not supported"]
+    assert "only 15% of samples have any: Sink (N = 2)" in verdicts[0].because
+    shares = reported.shares(rows, reported.TABLE_1)
+    sink = shares[(shares["group"] == "this run") & (shares["label"] == "audio-dominant: Sink (N=2)")].iloc[0]
+    assert sink["n"] == 80 and sink["value"] == pytest.approx(0.135, abs=0.01)
+
+
+def test_what_is_nearly_everywhere_is_no_place_to_compare_with():
+    rows = pd.concat([effects(Sink=0.4), effects(All=0.5, Object=0.1).assign(one_in=0)])
+    rule = holds_more(("Sink", 2), ("Object", 0), dominance="audio", value="ie_clean", claim="more", where="t")
+    assert judge([rule], rows)[0].because == "Object is nearly everywhere: 3 of 3 tokens"
+    rows.loc[rows["token_set"] == "All", "tokens"] = 20
+    assert judge([rule], rows)[0].verdict == "supported"
+
+
+def test_hubs_that_were_not_found_in_clips_without_any_sink_are_missed(model, samples):
+    rows = pd.concat([sink_tokens.by_layer(model, sample) for sample in samples[:2]], ignore_index=True)
+    of_two = measure.recovered(rows, model.card, one_in=4, n=2).set_index("modality")
+    of_ten = measure.recovered(rows, model.card, one_in=4, n=10).set_index("modality")
+    assert (of_ten["recall"] == of_two["recall"] / 5).all() and (of_ten["precision"] == of_two["precision"]).all()
+
+
+def test_places_in_long_grids_are_parts_in_order():
+    rows = pd.DataFrame({"offset": [140, 3, 12, 3], "modality": ["video"] * 3 + ["audio"], "score": 0.1, "run": 0})
+    rows = rows.assign(sample="s", position=range(4), global_2="unimodal")
+    table = measure.scores(rows, one_in=2)
+    assert table["place"].tolist() == [
+        *("tokens 0–11 of its grid", "tokens 12–23 of its grid", "tokens 132–143 of its grid", "token 3 of its run")
+    ]
+
+
+def test_manifests_of_other_samples_lie_beside_each_other(model, samples, done, results):
+    whole = measure.manifest(done, each=2, seed=0)
+    part = measure.manifest(measure.dominance(model, samples[:5], data="toyworld", root=results), each=2, seed=0)
+    assert whole.attrs["path"] != part.attrs["path"]
+    assert measure.manifest(done, each=2, seed=0).attrs["path"] == whole.attrs["path"]

@@ -1,0 +1,83 @@
+"""The tables of Hubs, beside effects whose means are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avsink import resources
+from avsink.charts import descriptions
+from avsink.papers.hubs import reported
+from avsink.papers.hubs.reported import BESIDE, TABLE_1, TABLE_2, effects, models, readable, shares
+
+SETS = [("All", 0, 0.5), *(("Sink", n, 0.4) for n in (2, 3, 4)), *(("Random", n, 0.1) for n in (2, 3, 4))]
+SETS += [(name, n, mean) for n in (2, 3, 4) for name, mean in (("Unimodal", 0.05), ("Cross-modal", 0.35))]
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "sample": f"s{i}",
+            "dominance": dominance,
+            "token_set": name,
+            "one_in": share,
+            "draw": draw,
+            "ie_clean": mean + 0.02 * rng.normal(),
+            "ie_corrupt": mean / 2,
+            "tokens": 6 if share else 36,
+        }
+        for dominance in ("audio", "video")
+        for i in range(20)
+        for name, share, mean in SETS
+        for draw in range(5 if name == "Random" else 1)
+    )
+
+
+def test_every_number_of_the_papers_tables_is_there():
+    own = pd.concat(
+        [
+            pd.read_csv(resources.data("papers", f"hubs_indirect_effect_{name}.csv"))
+            for name in ("by_token_set", "unimodal_vs_crossmodal")
+        ]
+    )
+    assert models() == list(dict.fromkeys(own["model"]))
+    shown = {
+        model: pd.concat([effects(pd.DataFrame(), sets, beside=model) for sets in (TABLE_1, TABLE_2)])
+        for model in models()
+    }
+    for row in own.itertuples():
+        table = shown[row.model].set_index(["dominance", "restored"])
+        found = table.loc[(row.dominance, row.token_set.replace("Crossmodal", "Cross-modal"))]
+        found = found.iloc[0] if isinstance(found, pd.DataFrame) else found
+        assert 100 * found["reported_ie_clean"] == pytest.approx(row.ie_clean)
+        assert 100 * found["reported_ie_corrupt"] == pytest.approx(row.ie_corrupt)
+        assert found["reported_tokens"] == row.n_tokens and pd.isna(found["ie_clean"])
+
+
+def test_measured_stands_beside_reported(rows):
+    table = effects(rows, TABLE_1).set_index(["dominance", "restored"])
+    assert table.loc[("audio", "Sink (N=2)"), "ie_clean"] == pytest.approx(0.4, abs=0.02)
+    assert table.loc[("audio", "Sink (N=2)"), "reported_ie_clean"] == pytest.approx(0.0624)
+    assert table.loc[("video", "Random (N=4)"), "n"] == 20 and table.loc[("video", "Random (N=4)"), "tokens"] == 6
+    assert pd.isna(table.loc[("video", "Object"), "ie_clean"])  # nothing is known of objects in these rows
+    page = readable(table.reset_index())
+    assert BESIDE in models() and page["IE_clean, reported"][0] == "9.6"
+    assert page["tokens, reported / here"][0] == "1,440 / 36.0" and "\N{NO-BREAK SPACE}[" in page["IE_clean [95 %]"][0]
+    assert "Sink (N=2) 40." in descriptions.effects(effects(rows, TABLE_1)) or "Sink (N=2) 39." in descriptions.effects(
+        effects(rows, TABLE_1)
+    )
+
+
+def test_shares_are_of_what_all_tokens_bring_back(rows):
+    table = shares(rows, TABLE_2).set_index(["label", "group"])
+    assert table.loc[("audio-dominant: Cross-modal (N=2)", "this run"), "value"] == pytest.approx(0.7, abs=0.05)
+    paper = table.loc[("audio-dominant: Cross-modal (N=2)", BESIDE)]
+    assert paper["value"] == pytest.approx(5.58 / 9.61) and pd.isna(paper["low"])
+    # where all tokens bring back less than a point, a share is a share of nothing
+    assert ("video-dominant: Sink (N=2)", "video-SALMONN2+-3B") not in table.index
+    nothing = shares(rows.assign(ie_clean=0.001), TABLE_2)
+    assert "this run" not in set(nothing["group"]) and len(nothing)
+    labels = list(dict.fromkeys(shares(rows, TABLE_1)["label"]))
+    assert labels[0] == "audio-dominant: Object" and labels[-1] == "video-dominant: Random (N=4)"
+    assert reported.LEAST == 0.01

@@ -1,0 +1,190 @@
+"""Rules on intervals, on curves whose verdict is plain to see."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avsink.papers.flow.claims import FINDING_2_FIGURE_3, FINDING_2_FIGURE_4
+from avsink.results.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
+from avsink.results.verdicts import conclude, judge, rules_table, verdicts_table
+
+LAYERS = 8
+
+
+def curve(pathway, depth, *, at=3, category="c", samples=30, noise=0.02):
+    """Rows of a pathway whose mean Δp is `depth` at one layer and 0 elsewhere."""
+    rng = np.random.default_rng(at)
+    return pd.DataFrame(
+        {
+            "sample": f"{category}{i}",
+            "category": category,
+            "pathway": pathway,
+            "layer": layer,
+            "delta_p": depth * (layer == at) + rng.normal() * noise,
+        }
+        for i in range(samples)
+        for layer in range(LAYERS)
+    )
+
+
+def verdict(rule, *curves):
+    return judge([rule], pd.concat(curves))[0].verdict
+
+
+DROPS = drops("p", claim="it drops", where="§4")
+DROPS_SOMEWHERE = drops("p", claim="it drops", where="§4", scope="any")
+FLAT = stays_flat("p", claim="it is flat", where="§4")
+ORDER = comes_first("p", "q", claim="p, then q", where="§4")
+
+
+@pytest.mark.parametrize(
+    ("depth", "noise", "drop", "flat"),
+    [
+        (-0.5, 0.02, "supported", "not supported"),
+        (0.0, 0.02, "not supported", "supported"),
+        (0.5, 0.02, "not supported", "not supported"),
+        (-0.1, 0.3, "inconclusive", "inconclusive"),
+    ],
+)
+def test_drops_and_flat_curves(depth, noise, drop, flat):
+    rows = curve("p", depth, noise=noise)
+    assert verdict(DROPS, rows) == drop and verdict(FLAT, rows) == flat
+
+
+def test_every_category_must_agree_unless_one_is_enough():
+    deep, shallow = curve("p", -0.5, category="deep"), curve("p", 0, category="shallow")
+    assert verdict(DROPS, deep, shallow) == "not supported"
+    assert verdict(DROPS_SOMEWHERE, deep, shallow) == "supported"
+    assert verdict(DROPS_SOMEWHERE, shallow) == "not supported"
+
+
+def test_the_category_that_decides_is_quoted():
+    rows = pd.concat([curve("p", -0.8, category="deep"), curve("p", -0.4, category="less deep")])
+    [every] = judge([DROPS], rows)
+    [some] = judge([DROPS_SOMEWHERE], rows)
+    assert "less deep, n = 30" in every.because and "at layer 3" in every.because
+    assert "(deep, n = 30)" in some.because
+
+
+def test_order():
+    assert verdict(ORDER, curve("p", -0.5, at=2), curve("q", -0.5, at=5)) == "supported"
+    assert verdict(ORDER, curve("p", -0.5, at=5), curve("q", -0.5, at=2)) == "not supported"
+    assert verdict(ORDER, curve("p", -0.5, at=4), curve("q", -0.5, at=4)) == "not supported"
+    assert verdict(ORDER, curve("p", 0, at=2), curve("q", -0.5, at=5)) == "inconclusive"
+
+
+def test_too_few_samples_and_missing_pathways_are_inconclusive():
+    one = curve("p", -0.9, samples=1)
+    assert [verdict(rule, one) for rule in (DROPS, FLAT, ORDER)] == ["inconclusive"] * 3
+    other = curve("other", -0.9)
+    assert [verdict(rule, other) for rule in (DROPS, FLAT, ORDER)] == ["inconclusive"] * 3
+
+
+def test_parts_compose():
+    good, bad = curve("p", -0.5), curve("p", 0)
+    unclear = curve("p", -0.1, noise=0.3)
+    for rows, expected in [((good,), "supported"), ((good, bad), "not supported"), ((good, unclear), "inconclusive")]:
+        parts = [judge([DROPS], part)[0] for part in rows]
+        assert conclude("all of it", parts, where="§4").verdict == expected
+
+
+def test_tables_show_rules_before_and_verdicts_after():
+    rules = (*FINDING_2_FIGURE_3, *FINDING_2_FIGURE_4)
+    before = rules_table(rules)
+    assert list(before.columns) == ["reported", "where", "supported if"]
+    assert before["supported if"][0] == "Cross-frame: in every category, the interval lies below −10% at some layer"
+    after = verdicts_table(judge(rules, curve("Cross-frame", -0.5)))
+    assert list(after["verdict"][:2]) == ["supported", "inconclusive"] and after["measured here"][1] == "not measured"
+
+
+def test_a_sequential_pathway_is_recognised():
+    rows = pd.concat(
+        [
+            curve("V+A↛Question", -0.8, at=3),
+            curve("Question↛Last", -0.9, at=6),
+            curve("V+A↛Last", 0.0),
+        ]
+    )
+    assert conclude("one path", judge(FINDING_2_FIGURE_4, rows), where="Finding 2").verdict == "supported"
+
+
+def answers(before, after, *, chance=0.25, tokens=(10, 8)):
+    """Rows of a baseline and of a configuration: shares of right answers among 100 samples, the first ones right."""
+    rows = [
+        (f"s{i}", config, float(i < 100 * share), chance, left)
+        for config, share, left in (("Baseline", before, tokens[0]), ("Discard All", after, tokens[1]))
+        for i in range(100)
+    ]
+    return pd.DataFrame(rows, columns=["sample", "config", "correct", "chance", "tokens"])
+
+
+UNHARMED = unharmed("Discard All", column="config", baseline="Baseline", claim="c", where="w")
+
+
+def test_what_costs_no_accuracy_is_told_from_what_does():
+    assert UNHARMED.test(answers(0.9, 0.9))[0] == "supported"
+    assert UNHARMED.test(answers(0.9, 0.95))[0] == "supported"
+    assert UNHARMED.test(answers(0.9, 0.5))[0] == "not supported"
+    assert UNHARMED.test(answers(0.9, 0.86))[0] == "inconclusive"
+
+
+def test_what_cannot_fail_is_no_support():
+    assert "better than guessing" in UNHARMED.test(answers(0.25, 0.25))[1]
+    assert "nothing is discarded" in UNHARMED.test(answers(0.9, 0.9, tokens=(10, 10)))[1]
+    few = answers(0.9, 0.9)
+    assert "fewer than 10" in UNHARMED.test(few[few["sample"].isin([f"s{i}" for i in range(5)])])[1]
+    thirty = few[few["sample"].isin([f"s{i}" for i in range(30)])]
+    assert UNHARMED.test(thirty)[0] == "inconclusive"  # 30 samples without a change allow for a loss of 9.5 points
+    for rows in (answers(0.25, 0.25), answers(0.9, 0.9, tokens=(10, 10))):
+        assert UNHARMED.test(rows)[0] == "inconclusive"
+    assert UNHARMED.test(answers(0.9, 0.9).query("config == 'Baseline'"))[0] == "inconclusive"
+
+
+def test_a_rise_needs_room():
+    rule = rises("IncorrectOpt↛Last", claim="c", where="w")
+    rows = curve("IncorrectOpt↛Last", 0.4)
+    assert rule.test(rows.assign(p_base=0.6))[0] == "supported"
+    assert rule.test(curve("IncorrectOpt↛Last", -0.4).assign(p_base=0.6))[0] == "not supported"
+    outcome, because = rule.test(curve("IncorrectOpt↛Last", 0.0).assign(p_base=0.99))
+    assert outcome == "inconclusive" and "no room" in because
+
+
+def test_one_pathway_costs_more_than_another_wherever_each_is_deepest():
+    deep, shallow = curve("Video↛Audio", -0.8, at=2), curve("Audio↛Video", -0.2, at=5)
+    rule = costs_more("Video↛Audio", "Audio↛Video", claim="c", where="w")
+    assert rule.test(pd.concat([deep, shallow]))[0] == "supported"
+    turned = costs_more("Audio↛Video", "Video↛Audio", claim="c", where="w")
+    assert turned.test(pd.concat([deep, shallow]))[0] == "not supported"
+    assert rule.test(deep)[0] == "inconclusive"
+    other = [curve(name, -0.3, category="d") for name in ("Video↛Audio", "Audio↛Video")]
+    both = pd.concat([deep, shallow, *other])
+    assert rule.test(both)[0] == "not supported"
+    anywhere = costs_more("Video↛Audio", "Audio↛Video", claim="c", where="w", scope="any")
+    assert anywhere.test(both)[0] == "supported"
+
+
+def test_most_is_more_than_half():
+    rows = pd.concat([curve("A↛B", depth, category=name) for name, depth in (("x", -0.5), ("y", -0.5), ("z", 0.0))])
+    assert drops("A↛B", claim="c", where="w", scope="most").test(rows)[0] == "supported"
+    assert drops("A↛B", claim="c", where="w", scope="every").test(rows)[0] == "not supported"
+    half = rows[rows["category"] != "y"]
+    assert drops("A↛B", claim="c", where="w", scope="most").test(half)[0] == "not supported"
+
+
+def test_a_number_against_a_bar():
+    rule = lies_above(0.5, value=lambda rows: rows.set_index("sample")["x"], what="x", claim="c", where="w")
+    rng = np.random.default_rng(0)
+
+    def rows(mean):
+        return pd.DataFrame({"sample": [f"s{i}" for i in range(40)], "x": mean + 0.05 * rng.standard_normal(40)})
+
+    assert [rule.test(rows(mean))[0] for mean in (0.7, 0.3, 0.5)] == ["supported", "not supported", "inconclusive"]
+    assert rule.test(rows(float("nan")))[0] == "inconclusive"
+
+
+def test_a_number_of_too_few_samples_is_no_verdict():
+    rule = lies_above(0.1, value=lambda rows: rows.set_index("sample")["x"], what="x", claim="c", where="w")
+    rows = pd.DataFrame({"sample": [f"s{i}" for i in range(12)], "x": 0.4 + 0.01 * np.arange(12)})
+    assert judge([rule], rows)[0].verdict == "supported"
+    few = judge([rule], rows[:9])[0]
+    assert few.verdict == "inconclusive" and "fewer than 10 samples" in few.because

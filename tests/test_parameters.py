@@ -1,0 +1,99 @@
+"""Mistyped parameters: refused within seconds, with what is allowed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from avsink import parameters
+from avsink.parameters import ParameterError, check
+
+GOOD = {
+    "model": "tiny-omni",
+    "data": "toyworld",
+    "n_samples": 8,
+    "window": None,
+    "seed": 0,
+    "device": "auto",
+    "dtype": "float32",
+    "results": "",
+}
+
+
+def problems(**changes) -> str:
+    with pytest.raises(ParameterError) as caught:
+        check(GOOD | changes, *GOOD)
+    return str(caught.value)
+
+
+def test_good_parameters_pass_whatever_else_a_notebook_knows():
+    check(GOOD | {"In": [""], "Out": {}, "_": 1, "_ih": [], "exit": object(), "parameters": parameters}, *GOOD)
+    check(GOOD | {"n_samples": None, "window": 7, "device": "cuda:1", "dtype": "auto"}, *GOOD)
+
+
+def test_a_mistyped_name_is_refused_with_the_names_allowed():
+    message = problems(n_sample=8)
+    assert "n_sample: there is no such parameter. Did you mean n_samples?" in message
+    assert "Allowed: model, data, n_samples, window" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("model", "tiny-omn", "tiny-omni, tiny-omni-plain, Qwen/Qwen2.5-Omni-3B"),
+        ("model", 7, "tiny-omni"),
+        ("data", "toy", "toyworld"),
+        ("n_samples", 0, "a whole number from 1 on, or None for all"),
+        ("n_samples", "8", "a whole number"),
+        ("n_samples", True, "a whole number"),
+        ("window", 4, "an odd number from 1 on, or None for the model card's"),
+        ("seed", -1, "a whole number from 0 on"),
+        ("device", "gpu", "auto, cpu, cuda"),
+        ("dtype", "fp32", "auto, float32, bfloat16, float16"),
+        ("results", None, "the path of a folder"),
+        ("results", __file__, "the path of a folder"),
+    ],
+)
+def test_a_mistyped_value_is_refused_with_the_values_allowed(name, value, allowed):
+    message = problems(**{name: value})
+    assert f"- {name}: " in message and allowed in message
+
+
+def test_everything_wrong_is_said_at_once():
+    message = problems(model="huge", seed=-1, widow=3)
+    assert all(f"- {name}: " in message for name in ("model", "seed", "widow"))
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(ParameterError, match="seed: the notebook needs it"):
+        check({name: value for name, value in GOOD.items() if name != "seed"}, *GOOD)
+
+
+def test_a_task_must_be_one_of_the_data(monkeypatch):
+    monkeypatch.setattr(parameters, "tasks_of", lambda data, root: ["caption", "match"])
+    check(GOOD | {"task": "match"}, *GOOD, "task")
+    check(GOOD | {"task": None}, *GOOD, "task")
+    with pytest.raises(ParameterError, match="allowed: caption, match, or None for all"):
+        check(GOOD | {"task": "mach"}, *GOOD, "task")
+
+
+def test_it_needs_no_large_library():
+    code = "import sys, avsink.parameters; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "allowed"),
+    [
+        ("manifest", __file__, "none.csv", 'the path of a file, or "" for none'),
+        ("spans", "", 3, 'the path of a file, or "" for none'),
+        ("masks", ".", __file__, 'the path of a folder, or "" for none'),
+        ("each", None, 0, "a whole number from 1 on, or None for all"),
+        ("number", 0, None, "a whole number from 0 on"),
+    ],
+)
+def test_what_the_pages_on_hubs_need(name, good, bad, allowed):
+    check({name: good}, name)
+    with pytest.raises(ParameterError) as caught:
+        check({name: bad}, name)
+    assert f"- {name}: " in str(caught.value) and allowed in str(caught.value)

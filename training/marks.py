@@ -1,0 +1,205 @@
+"""What a lesson teaches, marked at the tokens of its prompts.
+
+A `Lesson` is a batch of prompts of one kind with what is to be learnt from them:
+
+1. the letter at the last token (or, for captions, every token of the caption), and each option word's own letter;
+2. where to look, at the layers of `routes`;
+3. what a token should then know, read by logit lens or by a probe that is thrown away later: each medium's token what
+   it belongs to (`bound`), the end of the question first what is asked about (`cue`), then the answer's word.
+
+`Marker` is given the prompts and the `Facts` that they were drawn from. Prompts of one kind have one structure:
+positions are those of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from avsink.models.cards import Hub
+from avsink.testing.untrained_omni import SPECIAL
+from avsink.toyworld.prompts import NAMES, ORDINALS
+from training.hubs import HubLesson, hub_lesson
+from training.lookups import IGNORE, WordIds
+
+__all__ = ["AUDIO_TOKENS", "CAPTION_DRILL", "VIDEO_TOKENS", "Facts", "Lesson", "Marker"]
+
+VIDEO_TOKENS, AUDIO_TOKENS = 9, 5  # per second
+CAPTION_DRILL = "caption drill"
+
+
+@dataclass
+class Lesson:
+    """A batch of `b` prompts of `n` tokens each, alike in structure."""
+
+    kind: str
+    ids: torch.Tensor  # [b, n]
+    video: torch.Tensor  # [b, video or image tokens, width]
+    audio: torch.Tensor  # [b, audio tokens, width]
+    options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
+    questions: np.ndarray  # positions of the question
+    last: torch.Tensor | None = None  # [b] the letter
+    continuation: torch.Tensor | None = None  # [b, n] instead of a letter: next tokens of a caption
+    answer_at: torch.Tensor | None = None  # [q] where each question ends, and its answer is gathered
+    answer_word: torch.Tensor | None = None  # [b, q]
+    media_wanted: torch.Tensor | None = None  # bool [b, q, n]: media tokens that the question's end should read
+    option_wanted: torch.Tensor | None = None  # bool [b, n]: the right option's word
+    cue: torch.Tensor | None = None  # [b, q] the word that is asked about
+    cue_wanted: torch.Tensor | None = None  # bool [b, q, n]: where it is
+    bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
+    bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
+    bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
+    hubs: HubLesson | None = None
+    in_step: torch.Tensor | None = None  # int64 [b, t]: 1 where what is heard is what is seen meanwhile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is so in `b` prompts with `q` questions each; what a kind of prompt does not have is None.
+
+    letters: [b], number of the right option. answers, moments, cues: [b, q], of each question its answer, the second or
+    candidate that holds it, the class that it asks about. seconds, sounds: [b, 4], the class seen and heard in each
+    second, where tokens are to learn it. sound_asked: for matching, which way. clip: [b, 4] twice, the class seen and
+    heard in each second, IGNORE where it is muted.
+    """
+
+    letters: Sequence | None = None
+    answers: Sequence | None = None
+    moments: Sequence | None = None
+    cues: Sequence | None = None
+    seconds: Sequence | None = None
+    sounds: Sequence | None = None
+    sound_asked: bool | None = None
+    clip: tuple[Sequence, Sequence] | None = None
+
+
+class Marker:
+    """Makes lessons. hubs: the tokens of a clip that are to become sinks, if any."""
+
+    def __init__(self, tokenizer, words: WordIds, hubs: Sequence[Hub]):
+        self.tokenizer, self.words, self.hubs = tokenizer, words, tuple(hubs)
+        self.media = {
+            key: tokenizer.convert_tokens_to_ids(SPECIAL[f"{key}_token"]) for key in ("audio", "video", "image")
+        }
+        self.turn = tokenizer.convert_tokens_to_ids("<|im_start|>")
+        self.ordinals = np.array([tokenizer.encode(f" {word}")[0] for word in ORDINALS])
+
+    def lesson(self, kind: str, texts: list[str], video: torch.Tensor, audio: torch.Tensor, facts: Facts) -> Lesson:
+        """video, audio: [b, media tokens, width], the towers' outputs."""
+        ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
+        places = _Places(ids[0], self.media, facts.sound_asked)
+        is_option = np.zeros_like(ids, dtype=bool)
+        is_option[:, 2:] = (ids[:, 1:-1] == self.words.dot) & np.isin(ids[:, :-2], self.words.letters)
+        option_start = ids.shape[1] if facts.letters is None else int(np.flatnonzero(is_option[0])[0]) - 3
+        lesson = Lesson(
+            kind=kind,
+            ids=torch.from_numpy(ids),
+            video=video,
+            audio=audio,
+            options=torch.from_numpy(np.where(is_option, np.roll(ids, 2, axis=1), IGNORE)),
+            questions=np.arange(places.read.min() if places.matching else places.media.max() + 1, option_start),
+        )
+        if facts.clip and self.hubs:
+            lesson.hubs = hub_lesson(self.hubs, *places.clip, *map(np.array, facts.clip), ids.shape[1])
+        if facts.letters is not None:
+            lesson.last = torch.from_numpy(self.words.letters[facts.letters])
+            lesson.option_wanted = lesson.options == lesson.last[:, None]
+        elif facts.answers is None:
+            self._mark_caption(lesson, places, facts)
+        self._mark_bound(lesson, places, facts)
+        if facts.answers is not None:
+            self._mark_questions(lesson, places, facts)
+        return lesson
+
+    def _mark_caption(self, lesson: Lesson, places: _Places, facts: Facts) -> None:
+        ids = lesson.ids.numpy()
+        start = int(np.flatnonzero(ids[0] == self.turn)[-1]) + 3
+        continuation = np.full_like(ids, IGNORE)
+        continuation[:, start - 1 : -1] = ids[:, start:]
+        lesson.continuation = torch.from_numpy(continuation)
+        if lesson.kind == CAPTION_DRILL:
+            # "I see a dog and hear a bell": each article is followed by what must be looked for in one modality.
+            lesson.answer_at = torch.tensor([start + 2, start + 6])
+            told = np.stack([np.array(facts.seconds)[:, 0], np.array(facts.sounds)[:, 0]], axis=1)  # [b, 2]
+            lesson.answer_word = torch.from_numpy(self.words.names[told])
+            wanted = np.zeros((2, ids.shape[1]), dtype=bool)
+            for row, tokens in enumerate((places.video, places.audio)):
+                heads = tokens if lesson.hubs is None else tokens[np.isin(tokens, lesson.hubs.at.numpy())]
+                wanted[row, heads] = True
+            lesson.media_wanted = torch.from_numpy(wanted).expand(len(ids), -1, -1)
+
+    def _mark_bound(self, lesson: Lesson, places: _Places, facts: Facts) -> None:
+        if places.matching:
+            # Each candidate belongs to the label two tokens before it.
+            candidates = places.read[:4]
+            self._bind(lesson, candidates, candidates[:, :1] - 2, np.arange(4) + len(NAMES))
+        elif facts.seconds is not None:
+            self._bind(lesson, places.read, places.asked, np.array(facts.seconds), but=self._unbound(places, facts))
+        if facts.sounds is not None:
+            same = np.array(facts.sounds) == np.array(facts.seconds)
+            which = np.searchsorted(places.read[:, -1], lesson.bound_at.numpy())  # the second of each bound token
+            lesson.in_step = torch.from_numpy(same[:, which]).long()
+
+    def _mark_questions(self, lesson: Lesson, places: _Places, facts: Facts) -> None:
+        ids, answers = lesson.ids.numpy(), np.array(facts.answers)  # [b, q]
+        ends = places.asked[:, -1] + 1 if places.matching else np.flatnonzero(ids[0] == self.words.question_mark)
+        lesson.answer_at = torch.from_numpy(ends)
+        lesson.answer_word = torch.from_numpy((self.ordinals if places.matching else self.words.names)[answers])
+        reading = np.zeros((*answers.shape, ids.shape[1]), dtype=bool)
+        if facts.moments is None:
+            reading[..., lesson.hubs.crossmodal if lesson.hubs else places.media] = True
+        else:
+            np.put_along_axis(reading, places.read[np.array(facts.moments)], True, axis=-1)
+            reading[..., self._unbound(places, facts)] = False
+        lesson.media_wanted = torch.from_numpy(reading)
+        if facts.cues is not None:
+            wanted = np.zeros_like(reading)
+            # The name stands three tokens before its question mark; a reference ends just before its end token.
+            at = places.asked if places.matching else ends[:, None] - 3
+            np.put_along_axis(wanted, np.broadcast_to(at, (*answers.shape, at.shape[1])), True, axis=-1)
+            lesson.cue = torch.from_numpy(self.words.names[np.array(facts.cues)])
+            lesson.cue_wanted = torch.from_numpy(wanted)
+
+    def _unbound(self, places: _Places, facts: Facts) -> list[int]:
+        """Tokens that learn nothing of the other sense: what a unimodal hub knows must not have crossed over."""
+        hubs = [hub for hub in self.hubs if hub.kind == "unimodal" and hub.modality == "audio"] if facts.clip else []
+        return [int(places.read[hub.part, hub.offset]) for hub in hubs]
+
+    @staticmethod
+    def _bind(lesson: Lesson, read: np.ndarray, known_from, belongs: np.ndarray, *, but: Sequence[int] = ()) -> None:
+        """Tokens `read[k]` learn what they belong to from the tokens `known_from[k]`; belongs: [4] or [b, 4].
+
+        but: tokens that do not.
+        """
+        count, n = lesson.ids.shape
+        taught = ~np.isin(read.ravel(), but)
+        lesson.bound_at = torch.from_numpy(read.ravel()[taught])
+        belongs = np.broadcast_to(belongs, (count, len(read)))
+        lesson.bound = torch.from_numpy(np.repeat(belongs, read.shape[1], axis=1)[:, taught])
+        wanted = np.zeros((len(read), n), dtype=bool)
+        np.put_along_axis(wanted, np.asarray(known_from), True, axis=1)
+        lesson.bound_wanted = torch.from_numpy(np.repeat(wanted, read.shape[1], axis=0)[taught])
+
+
+class _Places:
+    """Where media stand in prompts of one structure."""
+
+    def __init__(self, ids: np.ndarray, media: dict[str, int], sound_asked: bool | None):
+        self.matching = sound_asked is not None
+        self.audio = np.flatnonzero(ids == media["audio"])
+        self.video = np.flatnonzero(np.isin(ids, [media["video"], media["image"]]))
+        video, audio = self.clip
+        # A clip's second k is read at its sound: only there are picture and sound both known by then.
+        self.read, self.asked = (video, audio) if sound_asked else (audio, video)
+
+    @property
+    def media(self) -> np.ndarray:
+        return np.concatenate([self.audio, self.video])
+
+    @property
+    def clip(self) -> tuple[np.ndarray, np.ndarray]:
+        """Video and audio tokens, [seconds or media, tokens]."""
+        return self.video.reshape(-1, VIDEO_TOKENS), self.audio.reshape(-1, AUDIO_TOKENS)
