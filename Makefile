@@ -22,15 +22,18 @@ book: $(READY)  ## run the notebooks whose inputs changed, and render the book t
 	$(PYTHON) book/scripts/make_book.py
 
 test: $(READY) lint  ## lint, then every test: the package, the notebooks, and a small book in a browser
-	$(PYTHON) -m pytest tests notebooks --nbmake --nbmake-timeout=300
+	$(PYTHON) book/scripts/make_book.py --small
+	$(PYTHON) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+		--nbmake --overwrite book/small tests
 
-lint: $(READY)  ## check style, and that the notebooks' two forms agree
+lint: $(READY)  ## check style, which room imports which, and that the notebooks' two forms agree
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 	$(PYTHON) book/scripts/notebook_forms.py check
 
 sync: $(READY)  ## bring the two forms of every notebook in step (the newer one wins) and drop outputs
 	$(PYTHON) book/scripts/notebook_forms.py sync
 
 clean:  ## remove what the book made: pages, runs, caches (results and .venv stay)
-	rm -rf _build book/runs .pytest_cache .ruff_cache
+	rm -rf _build book/runs book/small .pytest_cache .ruff_cache

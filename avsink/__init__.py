@@ -7,23 +7,77 @@
     run = avsink.clean_run(model, inputs)
     run.replay([avsink.Block(inputs.layout.video, inputs.layout.question, layers=range(3, 10))])
 
-Names are imported when they are first used, so that `import avsink` is quick and needs no torch.
+Other names are imported when they are first used, so that `import avsink` is quick and needs no torch.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from avsink.models.model import Model
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "avsink.models": ("load", "card"),
+    "avsink.models": ("card",),
     "avsink.datasets": ("load_samples",),
-    "avsink.sample": ("Media", "Sample", "SampleError", "Text"),
+    "avsink.sample": ("Media", "Sample", "SampleError", "Text", "Unmeasured"),
     "avsink.engine.interventions": ("Block", "Discard", "Restore", "Reweight"),
     "avsink.engine.run": ("clean_run",),
+    "avsink.results.over_samples": ("measure",),
+    "avsink.results.bootstrap": ("summarise",),
+    "avsink.results.verdicts": ("judge",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", "load", *sorted(_HOME)]
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    attention: str = "avsink",
+    max_frames: int | None = None,
+    max_tokens_per_frame: int | None = None,
+    check: bool = True,
+) -> Model:
+    """Load a model that the instruments can act on.
+
+    Args:
+        name_or_path: A name ("tiny-omni", "Qwen/Qwen2.5-Omni-7B", ...) or a folder.
+        device: None or "auto" for every accelerator there is, or else the CPU.
+        dtype: None or "auto" for the card's on an accelerator, and float32 elsewhere.
+        attention: Of the text decoder, and of it alone; interventions need the default.
+        max_frames: Upper limit of frames of a clip, instead of the card's.
+        max_tokens_per_frame: Upper limit of visual tokens of a frame, instead of the card's.
+        check: Run the self-check, a dozen short passes. With another `attention` there is none, since no instrument
+            would run.
+
+    Raises:
+        ValueError: For a name, device or dtype that is unknown.
+        MissingModel: If the model is not here, or not complete (`avsink.models`).
+        SelfCheckFailed: If interventions would not do what they say (`avsink.engine.self_check`).
+    """
+    from avsink import models
+
+    limits = {"max_frames": max_frames, "max_tokens_per_frame": max_tokens_per_frame}
+    model = models.load(name_or_path, device=device, dtype=dtype, **limits)
+
+    from avsink.engine import self_check  # only now, since it needs torch
+    from avsink.engine.attention import NAME
+
+    model.hf.set_attn_implementation({"text_config": attention})
+    if check and attention == NAME:
+        self_check.check(model)
+    return model
 
 
 def __getattr__(name: str):

@@ -1,8 +1,8 @@
-"""Let the PyPI wheel of torchvision live beside the CPU build of torch.
+"""Let the PyPI wheel of torchvision work with the CPU build of torch.
 
-The Linux wheel of torchvision is built for CUDA. Beside a CPU torch its import stops at two operators that were never
-declared (``operator torchvision::nms does not exist``), and every model import of transformers stops with it. Declaring
-the two schemas is enough: the processors only resize and normalise, they never call these operators.
+The Linux wheel of torchvision is built for CUDA. With a CPU build of torch, importing it fails because two operators
+were never declared (``operator torchvision::nms does not exist``), and every model import of transformers fails with
+it. Declaring the two schemas is enough: the processors only resize and normalise, and never call these operators.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ _library: torch.library.Library | None = None
 
 
 def enable_torchvision() -> None:
-    """Declare torchvision's missing operators, if they are. Call before transformers; calling again is free."""
+    """Declare torchvision's operators if they are missing.
+
+    Call it before a model of transformers is imported. A second call does nothing.
+    """
     global _library
     if _library is not None or hasattr(torch.ops.torchvision, "nms"):
         return
-    _library = torch.library.Library("torchvision", "DEF")  # kept alive: the schemas go when it does
+    _library = torch.library.Library("torchvision", "DEF")  # kept alive: the schemas are dropped with it
     for schema in _SCHEMAS:
         _library.define(schema)

@@ -1,18 +1,18 @@
 """Which token is what (Flow sections 2 and 5; Hubs' token groups): index tensors over one expanded prompt.
 
-The prompt is written as text with one placeholder a medium; the processor then replaces each placeholder by hundreds of
-tokens. Both forms are tokenised, so the groups can be found exactly, without searching for words:
+The prompt is written as text with one placeholder for each medium; the processor then replaces each placeholder by
+hundreds of tokens. Both forms are tokenised, so the groups can be found exactly, without searching for words:
 
-1. `Piece`s: the adapter writes the prompt as a sequence of pieces, and says of each what part it plays;
-2. every token of the text belongs to the piece in which its first character lies;
-3. align: walk through text tokens and expanded tokens together. A placeholder takes every expanded token up to the text
-   token that follows it; every other text token must be met unchanged, one to one;                      -> piece [N]
-4. inside a medium's piece, the model's placeholder ids tell video from audio. Video tokens are cut into temporal grids
-   (`frames`), audio tokens into the runs that the interleaving leaves together (`audio_chunks`);
+1. pieces: the model family's adapter writes the prompt as a sequence of `Piece`s, each with its role;
+2. every token of the text belongs to the piece that holds its first character;
+3. `align`: walk through text tokens and expanded tokens together. A placeholder takes every expanded token up to the
+   text token that follows it; every other text token must reappear unchanged;               -> piece of each token [N]
+4. inside a medium's piece, the model's placeholder ids tell video from audio. Video tokens are split into temporal
+   grids (`frames`), audio tokens into chunks of consecutive positions (`audio_chunks`);
 5. `check`: the groups must cover the prompt and must not overlap.
 
-Positions are LongTensors, sorted, never (start, end) ranges: some families interleave token by token. Images count as
-video: both are what the model sees.
+Positions are sorted LongTensors, never (start, end) ranges, because some families interleave token by token. Images
+count as video: both are what the model sees.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ Role = Literal["system", "medium", "question", "label", "letter", "option", "suf
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of the prompt's text.
+    """A part of the prompt's text.
 
-    role: `letter` is an option's letter and `option` the rest of its line, with the newline that ends it; `suffix` is
-    whatever else stands around options; `header` is the template between the user's words and the answer.
-    option: which option a `letter` or `option` belongs to. medium: what a `medium` stands for.
+    Attributes:
+        text: The text; a medium's placeholder with its delimiters.
+        role: What it is for. `letter` is an option's letter and `option` the rest of its line, including the newline;
+            `suffix` is any other text around the options; `header` is the template between the user's words and the
+            answer.
+        option: Which option the piece belongs to, counted from 0; None outside the options.
+        medium: The medium whose placeholder the piece holds.
     """
 
     text: str
@@ -48,7 +52,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaTokens:
-    """The ids that the model replaces by features."""
+    """The placeholder token ids of video, image and audio, which the model replaces by features."""
 
     video: int
     image: int
@@ -57,17 +61,27 @@ class MediaTokens:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenLayout:
-    """Positions of every group in a prompt of `n` tokens.
+    """Positions of every group of tokens in one prompt.
 
-    system: everything before the user's turn. video, audio: all placeholder tokens of that modality.
-    frames: one list per temporal grid. audio_chunks: one per unbroken run of audio tokens.
-    question: of a question about clips, the whole text of the user, options and suffix too (Flow section 2); of an
-        interleaved input, only the segment that states the task (Flow section 5.1).
-    option_letters: the position of each option's letter. options: the positions of each whole line.
-    candidates, reference: the media of an interleaved input, each candidate by itself.
-    header: template between the user's text and the end. last: the final token, where the answer is predicted, (1,).
-    other: what no group of the papers names: delimiters of media, labels, of interleaved inputs the option lines.
-    answer: the index of the right option. correct: the index of the candidate that this option names.
+    Attributes:
+        n: The number of tokens.
+        system: Everything before the user's turn.
+        video: All video and image tokens.
+        audio: All audio tokens.
+        frames: The tokens of each temporal grid.
+        audio_chunks: The audio tokens of each chunk: consecutive positions, without other tokens in between.
+        question: For a question about a clip, all of the user's text, with options and suffix (Flow section 2); for an
+            interleaved input, only the segment that states the task (Flow section 5.1).
+        option_letters: The position of each option's letter.
+        options: The positions of each option's whole line.
+        candidates: The tokens of each candidate of an interleaved input.
+        reference: The tokens of its reference.
+        header: The template between the user's text and the last token.
+        last: The final token, where the answer is predicted, (1,).
+        other: Tokens in none of the papers' groups: delimiters of media, labels, and the option lines of interleaved
+            inputs.
+        answer: The index of the right option.
+        correct: The index of the candidate that the right option names.
     """
 
     n: int
@@ -94,7 +108,7 @@ class TokenLayout:
 
     @property
     def false_candidates(self) -> Tensor:
-        """IncorrectCand: the tokens of the others; none if it is not known which is which."""
+        """IncorrectCand: the tokens of the other candidates; empty if the right one is not known."""
         return _joined(tokens for i, tokens in enumerate(self.candidates) if self.correct not in (None, i))
 
     @property
@@ -119,7 +133,7 @@ class TokenLayout:
 
     @property
     def non_option_question(self) -> Tensor:
-        """NonOptQ: the question without its option letters. The three parts make up the question."""
+        """NonOptQ: the question without its option letters. With TrueOpt and FalseOpt it makes up the question."""
         return self.question[~torch.isin(self.question, _long(self.option_letters))]
 
     @property
@@ -136,7 +150,7 @@ class TokenLayout:
         return tuple(sorted((name for name in segments if len(segments[name])), key=lambda name: segments[name][0]))
 
     def groups(self) -> dict[str, Tensor]:
-        """Name -> positions, every group as one tensor. Some groups lie inside others."""
+        """Map the name of every group to its positions, one tensor each. Some groups are parts of others."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("n", "answer", "correct")}
         found["option_letters"] = _long(self.option_letters)
         for name in ("true_option", "false_options", "non_option_question"):
@@ -144,7 +158,11 @@ class TokenLayout:
         return {name: _joined(group) if isinstance(group, tuple) else group for name, group in found.items()}
 
     def check(self) -> None:
-        """Raise ValueError unless the groups cover the prompt once, and frames and chunks their modality."""
+        """Check that the groups cover the prompt once, and that frames and chunks cover their modality once.
+
+        Raises:
+            ValueError: If not.
+        """
         groups = self.groups()
         whole = ("system", "video", "audio", "question", "other", "header", "last")
         for name, parts, all_of_it in (
@@ -153,9 +171,13 @@ class TokenLayout:
             ("audio", [groups["audio_chunks"]], self.audio),
         ):
             if not torch.equal(torch.cat(parts).sort().values, all_of_it):
-                raise ValueError(f"the parts of the {name} overlap or leave tokens out")
+                raise ValueError(
+                    f"the parts of the {name} overlap or leave tokens out; check the pieces of the family's adapter"
+                )
         if not torch.isin(_joined([*self.candidates, self.reference]), _joined([self.video, self.audio])).all():
-            raise ValueError("candidates and reference must be tokens of media")
+            raise ValueError(
+                "candidates and reference must be video or audio tokens; check the pieces of the family's adapter"
+            )
 
     @classmethod
     def build(
@@ -170,10 +192,20 @@ class TokenLayout:
         answer: int | None = None,
         correct: int | None = None,
     ) -> TokenLayout:
-        """Steps 2 to 5.
+        """Find every group of a prompt: steps 2 to 5.
 
-        text_ids, starts: the tokenised text and the place of each token's first character in it.
-        input_ids: the expanded prompt. grids: tokens of one temporal grid, for each video or image in turn.
+        Args:
+            pieces: The prompt's text, cut into pieces.
+            text_ids: The tokenised text.
+            starts: For each of these tokens, the index of its first character in the text.
+            input_ids: The expanded prompt.
+            tokens: The model's placeholder ids.
+            grids: For each video or image in turn, how many tokens one temporal grid has.
+            answer: The index of the right option.
+            correct: The index of the candidate that the right option names.
+
+        Raises:
+            ValueError: If the processor changed the text, or the groups do not cover the prompt once.
         """
         ends = torch.tensor([len(piece.text) for piece in pieces]).cumsum(0)
         of_text = torch.bucketize(torch.tensor(starts), ends, right=True)  # (text tokens,)
@@ -187,8 +219,8 @@ class TokenLayout:
 
         media = [p for p in pieces if p.role == "medium"]
         visual = [p for p in media if p.medium.kind != "audio"]
-        parallel = any(p.medium.role != "clip" for p in media)
-        asked = ("question",) if parallel else ("question", "letter", "option", "suffix")
+        interleaved = any(p.medium.role != "clip" for p in media)
+        asked = ("question",) if interleaved else ("question", "letter", "option", "suffix")
         lines = sorted({p.option for p in pieces if p.option is not None})
         end = of(lambda p: p.role == "header")
         layout = dict(
@@ -224,12 +256,23 @@ class TokenLayout:
 
 
 def align(text_ids: Sequence[int], input_ids: Sequence[int], *, placeholders: set[int]) -> Tensor:
-    """For each expanded token, the text token that it comes from, (N,)."""
+    """Find, for each expanded token, the index of the text token that it comes from, (N,).
+
+    Args:
+        text_ids: The tokenised text.
+        input_ids: The expanded prompt.
+        placeholders: The ids in the text that the processor replaces by many tokens.
+
+    Raises:
+        ValueError: If the processor changed anything but the placeholders.
+    """
     origin: list[int] = []
     for i, token in enumerate(text_ids):
         if token not in placeholders:
             if len(origin) == len(input_ids) or input_ids[len(origin)] != token:
-                raise ValueError(f"the processor changed the text: token {i} ({token}) is not where it should be")
+                raise ValueError(
+                    f"the processor changed the text: token {i} ({token}) is not at position {len(origin)}"
+                )
             origin.append(i)
             continue
         after = text_ids[i + 1]  # a placeholder is always followed by its end-of-medium token
@@ -249,9 +292,9 @@ def _joined(groups: Iterable[Tensor]) -> Tensor:
 
 
 def consecutive(positions: Tensor) -> tuple[Tensor, ...]:
-    """Cut sorted positions where one is skipped."""
+    """Split sorted positions into chunks of consecutive ones."""
     breaks = (positions.diff() > 1).nonzero()[:, 0] + 1
-    return tuple(run for run in positions.tensor_split(breaks) if len(run))
+    return tuple(chunk for chunk in positions.tensor_split(breaks) if len(chunk))
 
 
 def _complement(positions: Tensor, n: int) -> Tensor:
@@ -261,5 +304,7 @@ def _complement(positions: Tensor, n: int) -> Tensor:
 
 def _only(positions: Tensor, what: str) -> int:
     if len(positions) != 1:
-        raise ValueError(f"{what} is {len(positions)} tokens; the answer's letter must be one token")
+        raise ValueError(
+            f"{what} is {len(positions)} tokens; a letter must be one token, whose probability is measured"
+        )
     return int(positions[0])

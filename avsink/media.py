@@ -1,15 +1,16 @@
 """Files to arrays: what a model will see and hear of a clip, a sound or an image, decoded by PyAV.
 
-The sampling is that of Flow appendix C. Of one clip:
+Sampling follows Flow appendix C. For one clip:
 
-1. open it; refuse what has no picture or no sound although it is needed, and what lasts longer than the model can hear;
-2. picture: one frame every `1 / fps` seconds from its first one on, each the frame that a player would be showing then.
-   A clip that would give more than `max_frames` is sampled more slowly, evenly over its whole length;
-3. sound: mixed to mono, resampled, and put on the picture's clock (started early: cut; started late: silence first);
-4. compare the seconds decoded with the seconds the file announces, and of mp4 and wav the bytes: a cut-off file is an
-   error, never a short clip. (Matroska's sound alone cannot be checked so.)
+1. open it; refuse a clip that lacks a picture or sound it needs, or lasts longer than the model can hear;
+2. picture: one frame every `1 / fps` seconds from the first frame on, each the frame that a player would show at that
+   time. A clip with more than `max_frames` of them is sampled more slowly, evenly over its whole length;
+3. sound: mixed to mono, resampled, and aligned with the start of the picture: cut if it starts earlier, padded with
+   silence if it starts later;
+4. compare the seconds decoded with the seconds that the file announces, and for mp4 and wav also the bytes: a cut-off
+   file is an error, never a shorter clip. (The sound of a Matroska file cannot be checked on its own.)
 
-Whatever is wrong with a file is said by `MediaError`, in words for people.
+`MediaError` says what is wrong with a file.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from avsink.sample import Media
 
 __all__ = ["Clip", "MediaError", "opened", "read", "read_audio", "read_clip", "read_image"]
 
-TOLERANCE = 0.5  # seconds that a container may announce beyond its last frame: edit lists and codec padding
-SLACK = 0.1  # seconds beyond the model's limit that are only a codec's padding
-TICK = 64  # frame times are multiples of 1/64 s when a clip is sampled more slowly, see `_rate`
+TOLERANCE = 0.5  # seconds that a container may announce after its last frame: edit lists and codec padding
+SLACK = 0.1  # seconds over the model's limit that are only a codec's padding
+TICK = 64  # ticks a second: the time between frames of a slowed-down clip is a whole number of them, see `_rate`
 
 
 class MediaError(ValueError):
@@ -39,12 +40,14 @@ class MediaError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What was decoded of one file.
+    """The decoded content of one file.
 
-    frames: uint8 [T, H, W, 3], or None if the picture was not asked for; an image is a clip of one frame.
-    fps: frames per second of `frames`, not of the file.
-    waveform: float32 [n], mono, within -1..1; None if the sound was not asked for.
-    duration: seconds of the picture, or of the sound where there is no picture.
+    Attributes:
+        frames: uint8 [T, H, W, 3], or None if the picture was not asked for; an image is a clip of one frame.
+        fps: Frames per second of `frames`, not of the file.
+        waveform: float32 [n], mono, in [-1, 1]; None if the sound was not asked for.
+        sampling_rate: Samples per second of `waveform`.
+        duration: Seconds of the picture, or of the sound if there is no picture.
     """
 
     frames: np.ndarray | None = None
@@ -55,7 +58,7 @@ class Clip:
 
 
 def read(medium: Media, *, fps: float, max_frames: int, sampling_rate: int, max_seconds: float | None) -> Clip:
-    """Decode a sample's medium as its kind asks."""
+    """Decode a sample's medium according to its kind; see `read_clip` for the arguments."""
     if medium.kind == "image":
         return Clip(frames=read_image(medium.path)[None], fps=fps)  # [1, H, W, 3]
     if medium.kind == "audio":
@@ -65,20 +68,22 @@ def read(medium: Media, *, fps: float, max_frames: int, sampling_rate: int, max_
         fps=fps,
         max_frames=max_frames,
         sampling_rate=sampling_rate,
-        max_seconds=max_seconds if medium.sound else None,  # only hearing has an end; frames are sampled more slowly
+        max_seconds=max_seconds
+        if medium.sound
+        else None,  # the limit is one of hearing: frames are sampled more slowly
         need_sound=medium.sound,
     )
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """An image file, or the first frame of a video: uint8 [H, W, 3]."""
+    """Decode an image file, or the first frame of a video: uint8 [H, W, 3]."""
     frames = read_clip(path, max_frames=1, need_sound=False).frames
     assert frames is not None
     return frames[0]
 
 
 def read_audio(path: Path | str, *, sampling_rate: int = 16_000, max_seconds: float | None = None) -> Clip:
-    """A sound file, or the sound track of a video."""
+    """Decode a sound file, or the sound track of a video."""
     return read_clip(path, sampling_rate=sampling_rate, max_seconds=max_seconds, need_picture=False)
 
 
@@ -92,18 +97,31 @@ def read_clip(
     need_picture: bool = True,
     need_sound: bool = True,
 ) -> Clip:
-    """Decode the picture, the sound or both of one file. Raises `MediaError`."""
+    """Decode the picture, the sound or both of one file.
+
+    Args:
+        path: The file.
+        fps: Frames to take per second of the clip.
+        max_frames: Upper limit of the number of frames; a longer clip is sampled more slowly.
+        sampling_rate: Samples per second of the waveform, in Hz.
+        max_seconds: Longest clip that is accepted; None for no limit.
+        need_picture: Whether to decode the picture.
+        need_sound: Whether to decode the sound.
+
+    Raises:
+        MediaError: If the file is missing, damaged, too long, or lacks a track that is needed.
+    """
     path = Path(path)
     with opened(path) as container:
         if need_picture and not container.streams.video:
             raise MediaError(f"{path.name} has no picture; a file with a video track is needed")
         if need_sound and not container.streams.audio:
-            raise MediaError(f"{path.name} has no sound track; use sound=False to show it without")
+            raise MediaError(f"{path.name} has no sound track; to show it without sound use sound=False")
         streams = container.streams.video[: int(need_picture)] + container.streams.audio[: int(need_sound)]
         longest = max(_announced(container, stream) for stream in streams)
         if max_seconds is not None and longest > max_seconds + SLACK:
             raise MediaError(
-                f"{path.name} lasts {longest:.0f} s; this model hears at most {max_seconds:.0f} s: cut the clip"
+                f"{path.name} lasts {longest:.0f} s; this model hears at most {max_seconds:.0f} s: shorten the clip"
             )
 
         picture = _Picture(_announced(container, streams[0]), fps, max_frames)
@@ -121,7 +139,7 @@ def read_clip(
 
 
 class _Picture:
-    """Step 2, one decoded frame at a time, so that a long clip never lies in memory whole."""
+    """Step 2, one decoded frame at a time, so that a long clip is never in memory as a whole."""
 
     kind = "video"
 
@@ -146,7 +164,7 @@ class _Picture:
         self.end = max(self.end, time + _length(frame))
 
     def _keep(self, until: float) -> None:
-        """Keep the shown frame for every wanted moment before `until`."""
+        """Keep the frame that is shown now for every sampling time before `until` (seconds)."""
         while len(self.kept) < self.wanted and len(self.kept) / self.fps < until - 1e-6:
             self.kept.append(self.shown.to_ndarray(format="rgb24"))  # [H, W, 3]
 
@@ -186,10 +204,10 @@ class _Sound:
 
 
 def _rate(seconds: float, fps: float, max_frames: int) -> float:
-    """Frames per second for a clip of this length: `fps`, or as much slower as `max_frames` demands.
+    """Frames per second for a clip of this length: `fps`, or as much less as `max_frames` requires.
 
-    A slower rate is chosen so that the time between frames is a multiple of 1/64 s. Such times are exact in float32 as
-    in float64: processor and model, which each work out from them where the chunks of two seconds end, then agree.
+    A reduced rate is chosen such that the time between frames is a multiple of 1/64 s. Such times are exact in float32
+    and float64. Processor and model each compute from them where the chunks of two seconds end, and so agree.
     """
     if round(seconds * fps) <= max_frames:
         return fps
@@ -200,19 +218,19 @@ def _rate(seconds: float, fps: float, max_frames: int) -> float:
 
 
 def _length(frame: av.VideoFrame) -> float:
-    """Seconds for which a frame is shown."""
+    """For how many seconds a frame is shown."""
     return float((frame.duration or 0) * frame.time_base)
 
 
 def _announced(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
-    """Seconds that a track is said to last, by itself or else by the file; an image lasts 0 s."""
+    """The duration in seconds that the track announces, or else the file; 0 for an image."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / 1_000_000  # FFmpeg's clock for containers ticks in microseconds
 
 
 def _check_complete(path: Path, container: av.container.InputContainer, tracks: dict) -> None:
-    """Step 4. Where only the file as a whole has a length, as in Matroska, only its longest track must reach it."""
+    """Step 4. If only the whole file announces a duration (Matroska), only its longest track must reach it."""
     for stream, track in tracks.items():
         if track.start is None:
             raise MediaError(f"{path.name}: its {track.kind} track is empty or cannot be decoded")
@@ -221,13 +239,13 @@ def _check_complete(path: Path, container: av.container.InputContainer, tracks: 
         unread = not stream.duration and len(tracks) < len(container.streams)
         if reached < announced - TOLERANCE and not unread:
             raise MediaError(
-                f"{path.name} is cut off: {reached:.1f} s of {track.kind} decoded where the file announces "
+                f"{path.name} is cut off: {reached:.1f} s of {track.kind} were decoded, but the file announces "
                 f"{announced:.1f} s; fetch it again"
             )
 
 
-def _runs_past_its_end(path: Path) -> bool:
-    """Whether an mp4's boxes or a wav's header announce more bytes than there are; exact, unlike any clock."""
+def _is_cut_off(path: Path) -> bool:
+    """Whether an mp4's boxes or a wav's header announce more bytes than the file has; more exact than durations."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
@@ -247,16 +265,16 @@ def _runs_past_its_end(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file with PyAV; turn every error of FFmpeg inside the block into a `MediaError`."""
+    """Open a file with PyAV, and turn every error of FFmpeg inside the block into a `MediaError`."""
     if not path.is_file():
         raise MediaError(f"missing file {path.name} (looked in {path.parent})")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); fetch it again")
-    if _runs_past_its_end(path):
+    if _is_cut_off(path):
         raise MediaError(f"{path.name} is cut off: it announces more bytes than it has; fetch it again")
     try:
         with av.open(str(path)) as container:
             yield container
     except FFmpegError as error:
-        reason = f"{path.name} cannot be decoded, it is truncated or not a media file ({error.strerror})"
+        reason = f"{path.name} cannot be decoded: it is damaged or not a media file ({error.strerror}); fetch it again"
         raise MediaError(reason) from None

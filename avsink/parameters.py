@@ -1,18 +1,21 @@
 """A notebook's parameters, checked before anything is loaded.
 
-    params.check(globals(), "model", "data", "task", "n_samples", "window", "seed", "device", "dtype", "results")
+    parameters.check(globals())
 
 papermill overrides the cell tagged `parameters`, and takes any name and any value. A mistyped one would be ignored, or
-fail after an hour; so the next cell of every notebook makes this call:
+fail after an hour. So the cell after it makes this call:
 
-1. every parameter of the notebook must have a value that its rule in `RULES` accepts;
-2. whatever else has been assigned a literal by then is a mistyped name.
+1. the notebook's own parameters are the names assigned in its cells of literals so far. A cell that papermill injected,
+   which begins with ``# Parameters``, declares nothing;
+2. each must have a value that its rule in `RULES` accepts;
+3. whatever else has been assigned a literal by then is a mistyped name.
 
 All that is wrong is said at once, each with what is allowed. No large library is imported for it.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 from collections.abc import Callable, Mapping
@@ -29,6 +32,7 @@ __all__ = ["ParameterError", "RULES", "check"]
 
 LITERALS = (str, int, float, bool, type(None), list, tuple, dict, set)
 OF_IPYTHON = {"In", "Out"}
+INJECTED = "# Parameters"  # how papermill begins the cell that overrides parameters
 
 
 class ParameterError(ValueError):
@@ -36,19 +40,43 @@ class ParameterError(ValueError):
 
 
 def check(namespace: Mapping[str, object], *names: str) -> None:
-    """Raise `ParameterError` unless `namespace` (a notebook's globals) holds good values for `names`, and no others."""
+    """Check a notebook's parameters.
+
+    Args:
+        namespace: the notebook's globals.
+        names: its parameters; without any, those that its cells declare.
+
+    Raises:
+        ParameterError: a parameter has no good value, or a name is assigned that is none.
+    """
+    names = names or tuple(dict.fromkeys(name for source in namespace.get("In", ()) for name in _declared(source)))
     assigned = {name: value for name, value in namespace.items() if isinstance(value, LITERALS)}
     given = {name: value for name, value in assigned.items() if name not in OF_IPYTHON and not name.startswith("_")}
     problems = [_unknown(name, names) for name in given if name not in names]
     problems += [f"{name}: the notebook needs it, but it has no value" for name in names if name not in given]
     for name in names:
         try:
+            if name not in RULES:
+                raise ValueError(f"there is no rule for it; the known parameters are {', '.join(RULES)}")
             if name in given:
                 RULES[name](given[name], given)
         except (ValueError, FileNotFoundError) as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))
+
+
+def _declared(source: str) -> list[str]:
+    """The names that a cell assigns literals to; none if it does anything else, or was injected by papermill."""
+    if source.startswith(INJECTED):
+        return []
+    try:
+        body = ast.parse(source).body
+        for node in body:
+            ast.literal_eval(node.value)
+        return [node.targets[0].id for node in body if isinstance(node, ast.Assign)]
+    except (AttributeError, SyntaxError, ValueError):
+        return []
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:
@@ -64,22 +92,22 @@ def _model(value, _) -> None:
 Rule = Callable[[object, Mapping[str, object]], None]
 
 
-def _data(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> Rule:
-    """A benchmark, whose files are where the parameter `root` says; optional: whether None may stand for none."""
+def _dataset(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> Rule:
+    """A dataset, whose files are where the parameter `root` says; optional: whether None may stand for none."""
 
     def rule(value, given) -> None:
         if value is None and optional(given):
             return
         if value not in DATASETS:
             none = ", or None for none" if optional(given) else ""
-            raise ValueError(f"unknown data {value!r}; allowed: {', '.join(DATASETS)}{none}")
+            raise ValueError(f"unknown dataset {value!r}; allowed: {', '.join(DATASETS)}{none}")
         if value in HUB and not given.get(root):
             locate(value)  # says what to do if it is not there; no root, no network
 
     return rule
 
 
-def _data_root(value, _) -> None:
+def _dataset_root(value, _) -> None:
     allowed = 'the path of a folder, the id of a dataset on the Hub (owner/name), or "" for the default'
     if not isinstance(value, str):
         raise ValueError(f"{value!r}; allowed: {allowed}")
@@ -87,11 +115,11 @@ def _data_root(value, _) -> None:
         raise ValueError(f"there is no folder {value}; allowed: {allowed}")
 
 
-def _task(data: str, root: str) -> Rule:
-    """A task of the benchmark that the parameter `data` names."""
+def _task(dataset: str, root: str) -> Rule:
+    """A task of the dataset that the parameter `dataset` names."""
 
     def rule(value, given) -> None:
-        name, place = given.get(data), given.get(root, "")
+        name, place = given.get(dataset), given.get(root, "")
         if value is None or name not in DATASETS:
             return
         if name in HUB and (not isinstance(place, str) or here(name, place) is None):
@@ -102,11 +130,11 @@ def _task(data: str, root: str) -> Rule:
     return rule
 
 
-def _selection(data: str) -> Rule:
-    """A selection of the paper from the benchmark that the parameter `data` names."""
+def _selection(dataset: str) -> Rule:
+    """A selection of the paper from the dataset that the parameter `dataset` names."""
 
     def rule(value, given) -> None:
-        allowed = SELECTIONS.get(given.get(data), {})
+        allowed = SELECTIONS.get(given.get(dataset), {})
         if value is not None and value not in allowed:
             raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
 
@@ -173,18 +201,18 @@ def _after(value, _) -> None:
 # name -> rule(value, all given parameters), which raises ValueError
 RULES: dict[str, Rule] = {
     "model": _model,
-    "data": _data("data_root", optional=lambda given: "interleaved_data" in given),
-    "data_root": _data_root,
-    "task": _task("data", "data_root"),
-    "selection": _selection("data"),
-    "cross_data": _data("cross_root", optional=lambda given: True),
-    "cross_root": _data_root,
-    "cross_task": _task("cross_data", "cross_root"),
-    "cross_selection": _selection("cross_data"),
-    "interleaved_data": _data("interleaved_root", optional=lambda given: True),
-    "interleaved_root": _data_root,
-    "interleaved_task": _task("interleaved_data", "interleaved_root"),
-    "interleaved_selection": _selection("interleaved_data"),
+    "dataset": _dataset("dataset_root", optional=lambda given: "interleaved_dataset" in given),
+    "dataset_root": _dataset_root,
+    "task": _task("dataset", "dataset_root"),
+    "selection": _selection("dataset"),
+    "cross_dataset": _dataset("cross_root", optional=lambda given: True),
+    "cross_root": _dataset_root,
+    "cross_task": _task("cross_dataset", "cross_root"),
+    "cross_selection": _selection("cross_dataset"),
+    "interleaved_dataset": _dataset("interleaved_root", optional=lambda given: True),
+    "interleaved_root": _dataset_root,
+    "interleaved_task": _task("interleaved_dataset", "interleaved_root"),
+    "interleaved_selection": _selection("interleaved_dataset"),
     "structure": _structure,
     "manifest": _file,
     "number": _whole(least=0),

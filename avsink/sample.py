@@ -1,15 +1,15 @@
-"""One question about some media: the form in which every benchmark reaches the instruments.
+"""One question about some media: the form in which every dataset reaches the instruments.
 
-A loader, whatever its files look like, yields `Sample`s and nothing else. A sample says *what* is asked, in the
-order in which the model meets it:
+Whatever a dataset's files look like, its loader yields `Sample`s. A sample says *what* is asked, in the order in which
+the model meets it:
 
-1. `parts`: texts and media, interleaved as the benchmark interleaves them;
-2. `options`: the option texts, without letters; rendered as lines ``A. text`` after the parts. An option may be a
-   medium (``A.`` and then an image);
-3. `suffix`: the demand that ends the user's turn (``Answer with the letter.``).
+1. `parts`: texts and media, interleaved as in the dataset;
+2. `options`: the option texts without letters, rendered after the parts as lines ``A. text``. An option may be a
+   medium (``A.``, then an image);
+3. `suffix`: the instruction that ends the user's turn (``Answer with the letter.``).
 
-How that becomes tokens is the business of the model's adapter (`avsink.models`), and which token is what that of
-`avsink.layout`. Nothing here imports torch.
+The model's adapter (`avsink.models`) turns a sample into tokens; `avsink.layout` records which token is what. Nothing
+here imports torch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TextRole = Literal["question", "label"]
 
 
 class SampleError(ValueError):
-    """A sample that cannot be used. The run records its id and reason, and goes on with the next one."""
+    """A sample that cannot be used. A measure records its id and the reason, and continues with the next sample."""
 
     def __init__(self, sample_id: str, reason: str):
         super().__init__(f"sample {sample_id}: {reason}")
@@ -37,16 +37,18 @@ class SampleError(ValueError):
 
 
 class Unmeasured(SampleError):
-    """A sound sample that is outside of what is measured, now and always: answered wrongly, say."""
+    """A valid sample to which a measure does not apply, for example because the model answers it wrongly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
     """A file that the model sees, hears or both.
 
-    kind: what the model is given of it. A ``video`` is given with its sound track when `sound` is true.
-    role: its part in the question: the ``clip`` that is asked about, or a ``candidate`` / the ``reference`` of an
-        interleaved input (Flow section 5).
+    Attributes:
+        kind: What the model is given of the file.
+        role: Its part in the question: the ``clip`` that the question is about, or a ``candidate`` or the
+            ``reference`` of an interleaved input (Flow section 5).
+        sound: Whether a ``video`` comes with its sound track.
     """
 
     path: Path
@@ -59,7 +61,9 @@ class Media:
 class Text:
     """Words of the user's turn.
 
-    role: ``question`` states the task (the papers' question tokens); a ``label`` only names the medium beside it.
+    Attributes:
+        role: A ``question`` states the task (the papers' question tokens); a ``label`` only names the medium next to
+            it.
     """
 
     text: str
@@ -68,12 +72,14 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One item of a benchmark.
+    """One item of a dataset.
 
-    id: unique within the benchmark; names the item in results and in error messages.
-    task: the benchmark's own name of the task; `category`: the group it is reported under (Flow tables 2 and 5).
-    answer: the letter of the right option, or None for a task without options (captioning).
-    truth: whatever else the benchmark knows (objects, spans, reference caption), for the instruments that need it.
+    Attributes:
+        id: Unique within the dataset; identifies the item in results and error messages.
+        task: The dataset's own name for the task.
+        category: The group under which the item is reported (Flow tables 2 and 5).
+        answer: The letter of the right option, or None for a task without options (captioning).
+        truth: Whatever else the dataset knows (objects, spans, reference caption), for instruments that need it.
     """
 
     id: str
@@ -92,16 +98,20 @@ class Sample:
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """The media, in the order in which the model meets them; those of the options come last."""
+        """All media in the order in which the model meets them; those of the options come last."""
         return tuple(part for part in (*self.parts, *self.options) if isinstance(part, Media))
 
     @property
     def kind(self) -> str:
-        """What its media are: one `clip` to be asked about, or `interleaved` candidates and a reference (Flow 5)."""
+        """``interleaved`` for candidates with a reference (Flow section 5), else ``clip``."""
         return "interleaved" if any(medium.role == "reference" for medium in self.media) else "clip"
 
     def check(self) -> None:
-        """Raise `SampleError` if the sample contradicts itself or its files are not there."""
+        """Check that the sample is consistent and its files exist.
+
+        Raises:
+            SampleError: If not.
+        """
         if len(self.options) > len(string.ascii_uppercase):
             raise SampleError(self.id, f"{len(self.options)} options, but only 26 letters")
         if self.options and self.answer not in self.letters:

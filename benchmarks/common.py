@@ -1,13 +1,15 @@
-"""What the benchmarks share: arguments, model and prompt, clocks, peaks of memory, printing.
+"""What all benchmarks use: arguments, model and prompt, clocks, peak memory, printing.
 
-A model is either made in code (a free size, or a published one with `--config`; random weights) or a real checkpoint
-(`--model`). Time and memory of an exact method do not depend on the weights.
+A *side* is one of the ways that a benchmark compares.
 
-Clocks: all sides of a comparison run in turn, and again in turn, `--repeat` rounds; the best time of each side counts.
-So a busy moment of the machine hits all sides, and the best time is the one that it hit least.
+The model is either built in code with random weights (of any size, or a published one with `--config`) or a real
+checkpoint (`--model`). Time and memory of an exact method do not depend on the weights.
 
-Peaks: on CUDA, torch's own count of allocated bytes. On CPU, each side runs in a process of its own, in which the peak
-of resident memory is reset when the model is warm; the C library is told to give freed memory back at once.
+Time: all sides run one after the other, in `--repeat` rounds, and the best time of each side counts. A busy moment of
+the machine thus slows all sides, and the best time is the one that it slowed least.
+
+Peak memory: on CUDA, torch's own count of allocated bytes. On CPU, each side runs in a process of its own, where the
+peak of resident memory is reset after a first run; the C library is told to return freed memory at once.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MIB = 2**20
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with what all benchmarks take."""
+    """Make a parser with the arguments that all benchmarks take."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--json", action="store_true", help="print JSON instead of tables")
@@ -47,20 +49,18 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add("--vocabulary", type=int, default=1000)
     add("--family", choices=FAMILIES, default="qwen2.5-omni", help="class of the decoder")
     add("--config", choices=SIZES, help="a published size with random weights, instead of the six sizes above")
-    add(
-        "--model", help="a checkpoint (a name, or a folder), instead of any of these; --tokens is then the sample's own"
-    )
-    add("--data", default="toyworld", help="where the sample of a checkpoint comes from")
-    add("--sample", type=int, default=0, help="which of its samples")
+    add("--model", help="a checkpoint (a name or a folder), instead of any of these; --tokens is then ignored")
+    add("--data", default="toyworld", help="the dataset that a checkpoint's sample comes from")
+    add("--sample", type=int, default=0, help="index of the sample in that dataset")
     add("--device", default="cpu", help="cpu or cuda")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    add("--threads", type=int, help="of torch on CPU; None: torch's own choice")
-    add("--repeat", type=int, default=3, help="rounds to run everything in; the best time counts")
+    add("--threads", type=int, help="torch's threads on CPU; None: torch's own choice")
+    add("--repeat", type=int, default=3, help="rounds in which everything is run; the best time counts")
     return parser
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """To be called once, before anything runs."""
+    """Set the number of threads. To be called once, before anything runs."""
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.model:
@@ -68,6 +68,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def model_of(args: argparse.Namespace):
+    """Build or load the model that the arguments describe."""
     dtype = getattr(torch, args.dtype)
     if args.model:
         import avsink
@@ -79,7 +80,7 @@ def model_of(args: argparse.Namespace):
 
 
 def inputs_of(args: argparse.Namespace, model, *, tokens: int):
-    """A prompt of that many tokens, or the sample of a checkpoint as long as it is."""
+    """Make a prompt of that many tokens, or for a checkpoint prepare the sample, whatever its length."""
     if not args.model:
         return bare_inputs(model, n=tokens, question=args.question)
     import avsink
@@ -88,7 +89,7 @@ def inputs_of(args: argparse.Namespace, model, *, tokens: int):
 
 
 def settings(args: argparse.Namespace, model) -> dict[str, object]:
-    """What was measured and on what, flat."""
+    """Describe what is measured and on what machine, as a flat dict."""
     config = model.decoder.config
     cuda = model.device.type == "cuda"
     return {
@@ -110,14 +111,18 @@ def settings(args: argparse.Namespace, model) -> dict[str, object]:
 
 
 class Clock:
-    """The best time of each side over all of its rounds: `seconds`, by side."""
+    """The best time of each side over all rounds.
+
+    Attributes:
+        seconds: Side -> best time.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
         self.seconds: dict[Hashable, float] = {}
 
     def time(self, side: Hashable, work: Callable[[], object]):
-        """Do it, and return its result."""
+        """Do the work of a side, measure its time, and return its result."""
         _wait(self.device)
         start = time.perf_counter()
         result = work()
@@ -133,9 +138,13 @@ def _wait(device: torch.device) -> None:
 
 
 def peak_of(work: Callable[[], object], model) -> dict[str, float]:
-    """Run it twice, the first time for what libraries set up once and keep. Of the second time, in MiB:
+    """Measure the peak memory of some work, in MiB.
 
-    `weights`; `growth` beyond what was there before; on CPU `process`, all of it with Python and its libraries.
+    The work is done twice and measured the second time, because libraries set things up once and keep them.
+
+    Returns:
+        `weights_mib`: the model's weights; `growth_mib`: what the work adds to the memory in use before it;
+        `process_mib`: on CPU, the peak of the whole process, with Python and its libraries; None on CUDA.
     """
     work()
     weights = sum(p.numel() * p.element_size() for p in model.hf.parameters())
@@ -143,7 +152,7 @@ def peak_of(work: Callable[[], object], model) -> dict[str, float]:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(model.device)
         before = torch.cuda.memory_allocated(model.device)
-        kept = work()  # noqa: F841, what it returns is part of its peak
+        kept = work()  # noqa: F841, its result is part of its peak
         growth, process = torch.cuda.max_memory_allocated(model.device) - before, None
     else:
         ctypes.CDLL(None).malloc_trim(0)
@@ -163,11 +172,13 @@ def _resident(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}; memory on CPU can only be measured on Linux")
+    raise RuntimeError(
+        f"/proc/self/status has no {field}: peak memory on CPU can be measured on Linux only; use --no-peaks"
+    )
 
 
 def in_child(script: str, argv: Sequence[str], *, probe: str, tokens: int) -> dict[str, float]:
-    """What the script prints when it is called again for the peak of one side alone."""
+    """Call the script again, in a process of its own, for the peak memory of one side alone (see `peak_of`)."""
     done = subprocess.run(
         [sys.executable, script, *argv, "--probe", probe, "--tokens", str(tokens)],
         capture_output=True,
@@ -175,12 +186,17 @@ def in_child(script: str, argv: Sequence[str], *, probe: str, tokens: int) -> di
         env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
     )
     if done.returncode:
-        raise RuntimeError(f"the peak of {probe} could not be measured: {done.stderr[-2000:]}")
+        raise RuntimeError(f"the peak memory of {probe} could not be measured: {done.stderr[-2000:]}")
     return json.loads(done.stdout)
 
 
 def table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
-    """columns: field -> format, `10.2f` or `<20`; the heading is the field."""
+    """Print rows as aligned text.
+
+    Args:
+        rows: The rows.
+        columns: Field -> format of its values, such as `.2f`; `<` aligns it to the left. The heading is the field.
+    """
     lines = []
     widths = {
         name: max(len(name), *(len(_cell(row.get(name), form)) for row in rows)) for name, form in columns.items()
@@ -201,7 +217,7 @@ def _cell(value: object, form: str) -> str:
 
 
 def finish(result: Mapping, args: argparse.Namespace, text: str) -> None:
-    """Print, and write, if asked."""
+    """Print the result, as JSON or as `text`, and write the JSON to a file if asked."""
     written = json.dumps(result, indent=1, ensure_ascii=False)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,17 @@
-"""Prefill after discarding tokens: time saved, beside the arithmetic that is saved.
+"""Prefill with discarding: the time that it saves, beside the arithmetic that it saves.
 
 For each length of prompt N and each depth, in one process: the text decoder's prefill with its cache, in the
-configurations of Flow's table 4, each kind of token removed after the layer at that depth. The reference is the same
-call of the same model with nothing removed.
+configurations of Flow's table 4, where one kind of token (or all) is removed after the layer at that depth. The
+reference is the same call of the same model with nothing removed.
 
-Each configuration runs right behind a reference of its own, `--repeat` times. `saving` is 1 - the median ratio of the
-two, `spread` half of the distance between the ratios' quartiles. `arithmetic_saving` counts the floating-point
-operations of matrices and attention that are not done (`avsink.instruments.discarding.arithmetic`), and `share` is the one saving over
-the other: 1 is all that can be had. Where less than `TELLING` is to be saved, noise is as large, and there is no share.
-`max_difference` holds the answers against a replay of the same plan, which removes nothing.
+Each configuration runs right after a reference run of its own, `--repeat` times. `saving` is 1 - the median ratio of
+the two times, `spread` half the distance between the quartiles of the ratios. `arithmetic_saving` counts the
+floating-point operations of matrix products and attention that are left out
+(`avsink.instruments.discarding.arithmetic`), and `share` is `saving` / `arithmetic_saving`: 1 is the best possible.
+Where `arithmetic_saving` is below `TELLING`, noise is as large, and there is no share. `max_difference` compares the
+answers with those of a replay of the same plan, which removes nothing.
 
-JSON: `settings` (flat); `rows`, one a configuration, depth and length.
+JSON: `settings` (flat); `rows`, one for each configuration, depth and length.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 import common
 import torch
 
+from avsink.engine import live
 from avsink.engine.record import decoder_inputs
 from avsink.engine.run import clean_run
 from avsink.instruments import discarding
@@ -32,6 +34,7 @@ DEPTHS = (0.25, 0.5, 0.74)  # the last is the paper's: layer 26 of 0 to 35
 
 
 def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict]]:
+    """Measure one length of prompt: the model, and a row for each configuration and depth."""
     model = common.model_of(args)
     inputs = common.inputs_of(args, model, tokens=tokens).to(model.device)
     arguments = decoder_inputs(model, inputs) | {"use_cache": True}
@@ -44,7 +47,7 @@ def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict
                 cases[depth, layer, name] = plan
 
     def prefill(plan):
-        with torch.inference_mode(), discarding.discarding(model, plan, n=inputs.layout.n):
+        with torch.inference_mode(), live.discarding(model, plan, n=inputs.layout.n):
             return model.decoder(**arguments).last_hidden_state[0, -1]
 
     clock, ratios = common.Clock(model.device), {case: [] for case in cases}
@@ -63,7 +66,7 @@ def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict
     whole, rows = discarding.arithmetic(model, inputs.layout), []
     for (case, plan), expected in zip(cases.items(), replayed, strict=True):
         depth, layer, name = case
-        found = discarding.prefill(model, inputs, plan)[0].softmax(dim=-1)
+        found = live.prefill(model, inputs, plan)[0].softmax(dim=-1)
         low, middle, high = statistics.quantiles(ratios[case], n=4) if args.repeat > 1 else [ratios[case][0]] * 3
         saving = 1 - middle
         arithmetic = 1 - discarding.arithmetic(model, inputs.layout, plan) / whole
@@ -87,8 +90,11 @@ def rows_of(args: argparse.Namespace, *, tokens: int) -> tuple[object, list[dict
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its result."""
     parser = common.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--depths", type=float, nargs="+", default=list(DEPTHS), help="0 first layer, 1 last")
+    parser.add_argument(
+        "--depths", type=float, nargs="+", default=list(DEPTHS), help="from 0, the first layer, to below 1, the last"
+    )
     parser.set_defaults(tokens=[2000], repeat=10)
     args = parser.parse_args(argv)
     if wrong := [depth for depth in args.depths if not 0 <= depth < 1]:
@@ -104,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def text(result: dict) -> str:
+    """Format the result as a table."""
     columns = {"config": "<", "tokens": "", "depth": ".2f", "after_layer": "", "discarded": "", "reference_ms": ".1f"}
     columns |= {
         "ms": ".1f",

@@ -1,27 +1,28 @@
 """Time and memory of attention knockout, every pathway and every window of layers, against full forward passes.
 
-For each length of prompt N, in one process, in turn:
+For each length of prompt N, in one process, one after the other:
 
-1. the engine: a clean run, timed apart, and for each of the 22 pathways one `replay` of its windows, one a layer;
-2. the plain reference (`plain.Reference`) in SDPA attention: a full forward pass for each window, `sdpa` with 4-D masks
-   in all layers, `causal` with masks in the window's alone, which is faster. What a pass costs depends on its window
-   and not on the edges that are cut, so the pathways share the work of timing them: beside each pathway run
-   `--reference-windows` windows, the next ones in turn. The best time of each window counts, whichever pathway it was
-   for; a window that never had its turn gets the mean of the others. Masks are made off the clock;
-3. the same in eager attention, which published scripts force, but for the middle window alone, once a round;
+1. the engine: a clean run, timed by itself, and for each of the 22 pathways one `replay` of its windows, one window
+   around each layer;
+2. the plain reference (`plain.Reference`) in SDPA attention: a full forward pass for each window, as `sdpa` with 4-D
+   masks in all layers, and as `causal` with masks in the window's layers alone, which is faster. The time of a pass
+   depends on its window and not on the edges that are cut, so the pathways share the timing: beside each pathway run
+   `--reference-windows` windows, the next ones in turn. The best time of each window counts, whatever pathway it was
+   run for; a window that was never run gets the mean of the others. Masks are made outside the measured time;
+3. the same in `eager` attention, which published scripts require, but for the middle window alone, once a round;
 4. groups of pathways: all their plans in one `replay`, clean run included, against as many sweeps of the reference,
    whose clean run is not counted;
 5. the answers of both sides are compared.
 
 The *arithmetic limit* of a plan counts rows x layers. It needs the rows from the first target that has a source before
-it, in the layers from the window's first; a full pass has N x L. The limit of a sweep is `windows N L / sum of needs`,
-as if every row cost the same. `share` is the ratio to the faster reference, `causal`, over this limit.
+it, in the layers from the window's first on; a full pass has N x L. The limit of a sweep is `windows N L / sum of
+needs`, as if every row cost the same. `share` is the ratio to the faster reference, `causal`, divided by this limit.
 `limit_of_engine` is the same from the engine's own count, which is finer: what windows have in common counts once, and
-the last layer needs but one row.
+the last layer needs one row only.
 
-JSON: `settings` (flat); `clean`, the clean runs, one a length; `rows`, one a pathway or group (`kind`) and length;
-`growth`, one a pathway or group: the exponents p of seconds ~ N^p, fitted over all lengths, and the ratios to SDPA;
-`peaks`, one a side and length.
+JSON: `settings` (flat); `clean`, the clean runs, one for each length; `rows`, one for each pathway or group (`kind`)
+and length; `growth`, one for each pathway or group: the exponents p of seconds ~ N^p, fitted over all lengths, and the
+ratios to SDPA; `peaks`, one for each side and length.
 """
 
 from __future__ import annotations
@@ -61,12 +62,15 @@ class Bench:
         self.windows = [window(layer, k=args.k, n_layers=self.n_layers) for layer in range(self.n_layers)]
 
     def plans(self, names: Sequence[str]) -> list[tuple]:
+        """One plan for each of these pathways and each window."""
         return [PATHWAYS[name].plan(self.layout, layers=layers) for name in names for layers in self.windows]
 
     def limit(self, names: Sequence[str], *, clean: bool = False) -> float:
-        """windows N L / (rows x layers that the windows need), by the definition above and without the engine.
+        """The arithmetic limit, counted by the definition above and without the engine.
 
-        clean: the needs include those of a clean run.
+        Args:
+            names: The pathways.
+            clean: Whether the needs include those of a clean run.
         """
         whole, needs = self.layout.n * self.n_layers, 0
         for name in names:
@@ -76,7 +80,7 @@ class Bench:
         return len(names) * len(self.windows) * whole / (needs + whole * clean)
 
     def measure(self, names: Sequence[str]) -> tuple[common.Clock, dict[str, float]]:
-        """Everything, `--repeat` times in turn. Times by pathway, group, or (side, window); differences by pathway."""
+        """Run everything in `--repeat` rounds: times by pathway, group or (side, window); differences by pathway."""
         clock, differences = common.Clock(self.model.device), dict.fromkeys(names, 0.0)
         references = {side: Reference(self.model, self.inputs, side=side) for side in sides(self.args)}
         turns = itertools.cycle(in_turn(len(self.windows)))
@@ -102,7 +106,7 @@ class Bench:
         return clock, differences
 
     def rows(self, names: Sequence[str]) -> tuple[dict, list[dict]]:
-        """The clean run's; one a pathway and one a group."""
+        """Measure these pathways: the row of the clean run, and a row for each pathway and each group."""
         clock, differences = self.measure(names)
         run, total, groups = clean_run(self.model, self.inputs), len(self.windows), groups_of(names)
         sweep = {}  # seconds of a reference's sweep
@@ -133,21 +137,23 @@ class Bench:
 
 
 def in_turn(total: int) -> list[int]:
-    """All windows, so ordered that the first few are spread evenly."""
+    """Order all windows so that the first few are spread evenly over the layers."""
     stride = next(s for s in range(max(1, total * 2 // 5), total + 1) if math.gcd(s, total) == 1)
     return [(total // 2 + i * stride) % total for i in range(total)]
 
 
 def groups_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Those groups all of whose pathways are wanted."""
+    """The groups all of whose pathways are wanted."""
     return {group: members for group, members in GROUPS.items() if set(members) <= set(names)}
 
 
 def sides(args: argparse.Namespace) -> list[str]:
+    """The references that are run."""
     return ["sdpa", "causal"] if args.no_eager else ["sdpa", "causal", "eager"]
 
 
 def growth(rows: list[dict], args: argparse.Namespace) -> list[dict]:
+    """Fit how time grows with the length of the prompt, where there are several lengths."""
     found = []
     for name in dict.fromkeys(row["name"] for row in rows):
         of = sorted((row for row in rows if row["name"] == name), key=lambda row: row["tokens"])
@@ -162,13 +168,13 @@ def growth(rows: list[dict], args: argparse.Namespace) -> list[dict]:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the line of least squares."""
+    """The slope of the line of least squares."""
     mean = [sum(values) / len(points) for values in zip(*points, strict=True)]
     return sum((x - mean[0]) * (y - mean[1]) for x, y in points) / sum((x - mean[0]) ** 2 for x, _ in points)
 
 
 def probe(args: argparse.Namespace, name: str, *, tokens: int) -> dict[str, float]:
-    """The peak of one side, from a loaded model on. `engine:…` is a clean run and a sweep; references do one window."""
+    """Measure the peak memory of one side: a clean run and a sweep for `engine:…`, one window for a reference."""
     bench = Bench(args, tokens=tokens)
     side, _, what = name.partition(":")
     if side == "engine":
@@ -184,6 +190,7 @@ def probe(args: argparse.Namespace, name: str, *, tokens: int) -> dict[str, floa
 
 
 def peaks(args: argparse.Namespace, argv: Sequence[str], *, tokens: int) -> list[dict]:
+    """Measure the peak memory of every side."""
     found = []
     for name in (*(f"engine:{what}" for what in PEAKS), *sides(args)):
         if args.device == "cpu":
@@ -195,13 +202,19 @@ def peaks(args: argparse.Namespace, argv: Sequence[str], *, tokens: int) -> list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its result."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
     parser.add_argument("--k", type=int, default=7, help="layers in a window")
     parser.add_argument("--pathways", nargs="+", help="names of pathways or groups; None: all of them")
-    parser.add_argument("--reference-windows", type=int, default=2, help="of the SDPA reference, beside each pathway")
+    parser.add_argument(
+        "--reference-windows",
+        type=int,
+        default=2,
+        help="windows of the SDPA references that are run beside each pathway",
+    )
     parser.add_argument("--no-eager", action="store_true", help="leave out the eager reference")
-    parser.add_argument("--no-peaks", action="store_true", help="leave out the peaks of memory")
+    parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     common.prepare(args)
@@ -211,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     names = list(dict.fromkeys(name for asked in args.pathways or ["all"] for name in GROUPS.get(asked, (asked,))))
     if unknown := [name for name in names if name not in CLIP]:
-        parser.error(f"no pathway {unknown[0]!r}; there are {', '.join((*CLIP, *GROUPS))}")
+        parser.error(f"--pathways: there is no {unknown[0]!r}; choose from {', '.join((*CLIP, *GROUPS))}")
     clean, rows, memory = [], [], []
     for tokens in args.tokens:
         bench = Bench(args, tokens=tokens)
@@ -229,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def text(result: dict, args: argparse.Namespace) -> str:
+    """Format the result as tables."""
     columns = {"name": "<", "tokens": "", "windows": ""}
     columns |= {f"{side}_seconds": ".3f" for side in ("engine", *sides(args))}
     columns |= {f"ratio_to_{side}": ".1f" for side in sides(args)}

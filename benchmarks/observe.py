@@ -1,16 +1,17 @@
-"""Time and memory of an observed run, against a run without observers and the way of published scripts.
+"""Time and memory of an observed run, against a run without observers and against the way of published scripts.
 
-Wanted of each layer: the last row's attention by group of tokens, the mean attention that every token receives from
-later video and from later audio queries, and the norms and φ of all tokens. For each length of prompt N, in turn:
+Measured at each layer: the last row's attention by group of tokens, the mean attention that every token receives from
+later video and from later audio queries, and the norms and φ of all tokens. For each length of prompt N, one after the
+other:
 
-1. *plain*: the model's own forward pass in SDPA attention, logits of the last position;
+1. *plain*: the model's own forward pass in SDPA attention, with logits of the last position alone;
 2. *observed*: `avsink.engine.observers.observe` with all three observers, and with each one alone;
 3. *eager*: a forward pass with `output_attentions=True` and `output_hidden_states=True`, whose weights, layers x heads
-   x N x N, are then reduced to the same numbers, which are compared.
+   x N x N, are then reduced to the same numbers, which are compared with the observers'.
 
-JSON: `settings` (flat); `rows`, one a side and length. `growth_mib` is what the run adds to a loaded model; `peak_mib`
-adds the weights, and is then what torch calls the peak of allocated memory on CUDA; `process_mib` (CPU) is all of the
-process. Each comes with its ratio to the plain run.
+JSON: `settings` (flat); `rows`, one for each side and length. `growth_mib` is what the run adds to a loaded model;
+`peak_mib` adds the weights, and is what torch calls the peak of allocated memory on CUDA; `process_mib` (CPU) is the
+whole process. Each comes with its ratio to the plain run.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from torch import Tensor
 
 from avsink.engine.observers import ColumnMeans, LastRow, Norms, observe
 
-DIMS = (3, 5)  # in place of a model's sink dimensions; any two cost the same
+DIMS = (3, 5)  # instead of a model's sink dimensions; any two cost the same
 PEAKS = ("peak_mib", "growth_mib", "process_mib")
 
 
 class Bench:
-    """One model and one prompt; a method a side."""
+    """One model and one prompt, with a method for each side."""
 
     def __init__(self, args: argparse.Namespace, *, tokens: int):
         self.model = common.model_of(args)
@@ -42,6 +43,7 @@ class Bench:
         self.groups = {name: getattr(self.layout, name) for name in names}
 
     def observers(self) -> dict[str, object]:
+        """The three observers, new ones each time."""
         return {
             "last row": LastRow(self.groups),
             "column means": ColumnMeans(video=self.layout.video, audio=self.layout.audio),
@@ -50,25 +52,29 @@ class Bench:
 
     @torch.inference_mode()
     def plain(self) -> Tensor:
+        """Run without observers."""
         with plain.attending(self.model, "sdpa"):
             return self.model.forward(self.inputs, use_cache=False, logits_to_keep=1).logits[0, -1]
 
     def observed(self) -> list[dict[str, Tensor]]:
+        """Run with all three observers."""
         return observe(self.model, self.inputs, list(self.observers().values()))
 
     def alone(self, name: str) -> list[dict[str, Tensor]]:
+        """Run with one observer."""
         return observe(self.model, self.inputs, [self.observers()[name]])
 
     @torch.inference_mode()
     def eager(self) -> list[dict[str, Tensor]]:
+        """Keep all attention weights and states, and reduce them afterwards."""
         with plain.attending(self.model, "eager"):
             out = self.model.forward(
                 self.inputs, use_cache=False, logits_to_keep=1, output_attentions=True, output_hidden_states=True
             )
         n, layout = self.layout.n, self.layout
-        later = torch.ones(n, n, device=self.model.device).tril(-1)  # queries behind a key
+        later = torch.ones(n, n, device=self.model.device).tril(-1)  # (queries, keys): the query is later
         shares, means, l2, phi = [], {"video": [], "audio": []}, [], []
-        for weights, states in zip(out.attentions, out.hidden_states, strict=False):  # the last states have no layer
+        for weights, states in zip(out.attentions, out.hidden_states, strict=False):  # the last states enter no layer
             weights, states = weights[0].float().mean(0), states[0].float()  # (N, N), (N, width)
             shares.append({name: weights[-1, positions].sum() for name, positions in self.groups.items()})
             for name, found in means.items():
@@ -83,12 +89,13 @@ class Bench:
         ]
 
     def sides(self) -> dict[str, Callable]:
+        """The work of each side."""
         alone = {f"only {name}": lambda name=name: self.alone(name) for name in self.observers()}
         return {"plain": self.plain, "observed": self.observed, "eager": self.eager, **alone}
 
 
 def difference(one: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> float:
-    """The largest, relative to the largest value of its kind."""
+    """The largest difference, relative to the largest value of its kind."""
     worst = 0.0
     for a, b in zip(one, other, strict=True):
         for name in a:
@@ -98,11 +105,12 @@ def difference(one: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its result."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
     parser.set_defaults(tokens=[2000])
     parser.add_argument("--no-eager", action="store_true", help="leave out the eager reference")
-    parser.add_argument("--no-peaks", action="store_true", help="leave out the peaks of memory")
+    parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     common.prepare(args)
@@ -142,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def peak(args: argparse.Namespace, argv: Sequence[str], bench: Bench, side: str, *, tokens: int) -> dict[str, float]:
+    """Measure the peak memory of one side."""
     if args.device == "cpu":
         found = common.in_child(__file__, argv, probe=side, tokens=tokens)
     else:

@@ -1,17 +1,17 @@
-"""Do replays equal the plain way? Random plans against an oracle that shares no code with the engine.
+"""Are replays exact? Random plans, against an oracle that shares no code with the engine.
 
-1. for each of the four decoder families, a small decoder with random weights and a prompt with video and audio;
-2. random plans. Half of them, in a short prompt: one to three random interventions of all four kinds, any sets of
-   positions (targets before their sources, overlapping sets, sets that leave a query no key), any layers. A quarter:
-   the same, but logits of other positions are asked for, too. The last quarter, in a long prompt: the papers'
-   pathways in turn, one or two of them closed in any windows, with or without such interventions beside them;
-3. every plan once by the engine and once by `plain.oracle`, in float32. Differences of logits may be 1e-4 at most, and
-   the most probable token must be the same, unless two of the oracle's own logits are within TIE of each other;
-4. again, a part of the plans with so small a budget of memory that they are replayed one by one;
+1. For each of the four decoder families: a small decoder with random weights, and a prompt with video and audio;
+2. random plans. Half of them, in a short prompt: one to three random interventions of all four kinds, with any sets of
+   positions (targets before their sources, overlapping sets, sets that leave a query without keys) and any layers. A
+   quarter: the same, but with logits asked for at other positions, too. The last quarter, in a long prompt: the papers'
+   pathways in turn, one or two of them blocked in any window, with or without further random interventions;
+3. every plan runs once in the engine and once in `plain.oracle`, in float32. Logits may differ by 1e-4 at most, and the
+   most probable token must be the same, unless the oracle's two largest logits are within TIE of each other;
+4. some of the plans run again with so little memory that they are replayed one by one;
 5. an empty plan must give the bits of the stock decoder in SDPA; a query without a key must read exactly 0;
-6. in bfloat16, with the same weights: how far the engine and how far the plain way are from the float32 oracle.
+6. in bfloat16, with the same weights: how far the engine and how far the oracle are from the float32 oracle.
 
-The exit status is 1 if any of this fails.
+The exit status is 1 if anything fails.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ OTHER_RUNS = 2
 
 
 def random_plan(draw: random.Random, *, n: int, layers: int, asked: Sequence[int]) -> list[dict]:
-    """One to three interventions, as `plain` takes them."""
+    """Draw one to three interventions, as `plain.oracle` takes them."""
 
     def positions() -> list[int]:
         size = draw.choice([1, 2, n // 8, n // 2])
-        if draw.random() < 0.5:  # a run of neighbours, or any
+        if draw.random() < 0.5:  # consecutive positions, or any
             start = draw.randrange(n - size)
             return list(range(start, start + size))
         return draw.sample(range(n), size)
@@ -55,10 +55,10 @@ def random_plan(draw: random.Random, *, n: int, layers: int, asked: Sequence[int
         return list(range(start, draw.randint(start, layers - 1) + 1))
 
     plan = []
-    restored, rescored = set(), set()  # one plan may give a row one state and a score one change, not two
+    restored, rescored = set(), set()  # a plan may not restore a row, or rescore an edge, twice
     for kind in draw.choices(["block", "reweight", "restore", "discard"], weights=[3, 2, 2, 1], k=draw.randint(1, 3)):
         if kind == "block":
-            everything = draw.random() < 0.15  # leaves its targets no key
+            everything = draw.random() < 0.15  # leaves its targets without keys
             source = list(range(n)) if everything else positions()
             plan.append(dict(kind=kind, source=source, target=positions(), layers=some_layers()))
         elif kind == "reweight":
@@ -80,7 +80,7 @@ def random_plan(draw: random.Random, *, n: int, layers: int, asked: Sequence[int
 
 
 def pathway_plan(draw: random.Random, layout, *, names: Sequence[str], layers: int, asked: Sequence[int]) -> list[dict]:
-    """Pathways closed, perhaps in company."""
+    """Block these pathways, each in a window of its own, perhaps with further random interventions."""
     plan = []
     for name in names:
         start = draw.randrange(layers)
@@ -93,7 +93,7 @@ def pathway_plan(draw: random.Random, layout, *, names: Sequence[str], layers: i
 
 
 class Case:
-    """A model and a prompt, with runs of other clips in the same prompt to restore from, for both sides."""
+    """A model and a prompt, with runs of other clips in the same prompt, from which both sides restore."""
 
     def __init__(self, model: BareModel, prompt: dict):
         self.model = model
@@ -103,12 +103,13 @@ class Case:
         self.states = [plain.layer_inputs(model, other) for other in others]
 
     def by_oracle(self, plans: Sequence[list[dict]], asked: Sequence[int]) -> Tensor:
-        """(plans, asked, vocabulary)"""
+        """Logits by the oracle, (plans, asked, vocabulary)."""
         return torch.stack(
             [plain.oracle(self.model, self.inputs, plan, positions=asked, others=self.states) for plan in plans]
         )
 
     def by_engine(self, plans: Sequence[list[dict]], asked: Sequence[int], **limits) -> Tensor:
+        """Logits by the engine, (plans, asked, vocabulary)."""
         plans = [tuple(self._intervention(**step) for step in plan) for plan in plans]
         return self.run.replay_logits(plans, asked, progress=False, **limits)
 
@@ -122,26 +123,26 @@ class Case:
 
 
 def compare(found: Tensor, expected: Tensor) -> tuple[float, int]:
-    """(..., vocabulary): the largest difference; how often the most probable token differs, ties set aside."""
+    """Compare logits (..., vocabulary): largest difference; how often the most probable token differs, except ties."""
     best = expected.topk(2).values
     tied = best[..., 0] - best[..., 1] < TIE
     return float((found - expected).abs().max()), int(((found.argmax(-1) != expected.argmax(-1)) & ~tied).sum())
 
 
 def silent_rows(case: Case) -> float:
-    """The largest attention output of a query without a key, as it enters the output projection; it must be 0."""
+    """The largest attention output, before the output projection, of a query without a key; it must be 0."""
     seen: list[Tensor] = []
     layer = case.model.n_layers // 2
     block = Block(torch.arange(case.inputs.layout.n), case.inputs.layout.last, layers=[layer])
     module = case.model.decoder.layers[layer].self_attn.o_proj
     with plain.removed_after([module.register_forward_pre_hook(lambda module, args: seen.append(args[0]))]):
         case.run.replay([block])
-    rows = torch.cat([states.flatten(0, -2) for states in seen])  # (rows, heads x D); of these, the last is `last`
+    rows = torch.cat([states.flatten(0, -2) for states in seen])  # (rows, heads x D); the last row is `last`
     return float(rows[-1].abs().max())
 
 
 def check(family: str, *, n_plans: int, seed: int) -> dict[str, object]:
-    """One row of the table."""
+    """Check one family: a row of the table."""
     half = bare_model(family, **SIZE, seed=seed, dtype=torch.bfloat16)
     model = bare_model(family, **SIZE)
     model.hf.load_state_dict(half.hf.state_dict())  # bfloat16 weights, float32 arithmetic
@@ -202,14 +203,15 @@ def check(family: str, *, n_plans: int, seed: int) -> dict[str, object]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Check every family and print the table; return 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
-    parser.add_argument("--plans", type=int, default=200, help="for each family")
+    parser.add_argument("--plans", type=int, default=200, help="plans for each family")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices this small are only slowed down by a second one
+    torch.set_num_threads(1)  # a second thread only slows matrices this small down
     try:
         rows = [check(family, n_plans=args.plans, seed=args.seed) for family in FAMILIES]
     finally:

@@ -1,20 +1,20 @@
 """The plain way: one full forward pass of the model for every plan. It shares no code with the engine.
 
-Two uses, which need different things:
+It is used in two ways:
 
-1. *Speed reference* (`Reference`): what published knockout scripts do, done well. The stock decoder, with blocked edges
-   in 4-D masks that are made once for all windows of a pathway, off the clock; media encoded once; logits of the last
-   position only.
-2. *Oracle* (`oracle`): all four kinds of interventions in any mixture, with an attention of its own that forms every
-   score. Slow, and short enough to be believed.
+1. as *speed reference* (`Reference`): what published knockout scripts do, done well. The stock decoder, with blocked
+   edges in 4-D masks that are made once for all windows of a pathway, outside the measured time; media encoded once;
+   logits of the last position only;
+2. as *oracle* (`oracle`): all four kinds of interventions in any combination, with its own attention function that
+   computes every score. It is slow, and short enough to be checked by reading.
 
-A plan for the oracle is a list of dicts, of positions and layers in the plainest form:
+A plan for the oracle is a list of dicts:
 
     dict(kind="block", source=[...], target=[...], layers=[...])      these queries cannot read these keys
     dict(kind="reweight", boost=[...], damp=[...], target=[...], layers=[...], alpha=0.2)
                                                                       A + alpha |A|, A - alpha |A|, before the softmax
     dict(kind="restore", positions=[...], layers=[...], run=0)        rows enter these layers as in run 0
-    dict(kind="discard", positions=[...], after_layer=3)              no such keys in the layers behind
+    dict(kind="discard", positions=[...], after_layer=3)              no such keys in later layers
 
 A query without a key reads nothing: its attention output is 0.
 """
@@ -39,7 +39,7 @@ NAME = "plain"
 
 @contextmanager
 def attending(model, name: str) -> Iterator[None]:
-    """The model with another attention implementation, for a while."""
+    """Within this context the model has another attention implementation."""
 
     def choose(implementation: str) -> None:
         nested = getattr(model.hf.config, "text_config", None) is not None
@@ -56,6 +56,7 @@ def attending(model, name: str) -> Iterator[None]:
 
 @contextmanager
 def removed_after(handles: Iterable) -> Iterator[None]:
+    """Remove hooks after this context."""
     handles = list(handles)
     try:
         yield
@@ -67,9 +68,10 @@ def removed_after(handles: Iterable) -> Iterator[None]:
 class Reference:
     """Knockout by full forward passes.
 
-    side: `sdpa`, a 4-D mask in every layer, causal outside of the window; `causal`, the same without masks outside of
-    the window, where the fused kernel for causal attention does half of the work; `eager`, which published scripts
-    force, and which makes its own causal masks.
+    Attributes:
+        side: `sdpa`: a 4-D mask in every layer, causal outside the window. `causal`: the same without masks outside the
+            window, where the fused kernel for causal attention does half the work. `eager`: eager attention, which
+            published scripts require, and which makes its own causal masks.
     """
 
     def __init__(self, model, inputs, *, side: str = "sdpa"):
@@ -91,9 +93,10 @@ class Reference:
 
     @torch.inference_mode()
     def mask(self, edges: Edges) -> Tensor:
-        """(1, 1, N, N), for all heads, to be added to scores. SDPA takes booleans, too, but converts them at each call.
+        """Make the mask without these edges, to be added to scores, (1, 1, N, N).
 
-        A query without a key would read all of them alike; no pathway leaves one.
+        SDPA also takes boolean masks, but converts them at each call. With this mask a query without keys would read
+        all keys equally; no pathway leaves such a query.
         """
         device, dtype = self.model.device, self.model.dtype
         never = torch.finfo(dtype).min
@@ -104,12 +107,13 @@ class Reference:
 
     @torch.inference_mode()
     def sweep(self, mask: Tensor | None, windows: Sequence[Iterable[int]]) -> Tensor:
-        """Next-token distributions with `mask` in one window of layers after another, (windows, vocabulary)."""
+        """Compute next-token distributions with `mask` in one window of layers after another, (windows, vocabulary)."""
         with attending(self.model, "eager" if self.side == "eager" else "sdpa"):
             return torch.stack([self._forward(mask, window) for window in windows])
 
     @cached_property
     def causal(self) -> Tensor:
+        """The mask without blocked edges."""
         return self.mask([])
 
     def _forward(self, mask: Tensor | None, window: Iterable[int]) -> Tensor:
@@ -129,10 +133,17 @@ class Reference:
 
 
 def attend(module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, *, scaling, edits=(), **kwargs):
-    """softmax(edited scores + mask) values, all scores at once.
+    """Compute softmax(edited scores + mask) values, with all scores at once.
 
-    query (1, heads, N, D); key, value (1, key heads, N, D); attention_mask (N, N) of 0 and -inf.
-    edits: (targets, keys, factor), one after the other.
+    Args:
+        module: The attention module.
+        query: (1, heads, N, D).
+        key: (1, key heads, N, D).
+        value: (1, key heads, N, D).
+        attention_mask: 0 or -inf, (N, N).
+        scaling: The factor of the scores.
+        edits: (targets, keys, factor), applied one after the other.
+        **kwargs: What else transformers passes; not used.
     """
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -150,7 +161,7 @@ AttentionInterface.register(NAME, attend)
 
 @torch.inference_mode()
 def layer_inputs(model, inputs) -> list[Tensor]:
-    """What each layer is given in a run without interventions, (N, width)."""
+    """Compute the input of each layer in a run without interventions, (N, width)."""
     seen: dict[int, Tensor] = {}
     oracle(model, inputs, [], positions=[], seen=seen)
     return [seen[layer] for layer in range(model.n_layers)]
@@ -166,9 +177,15 @@ def oracle(
     others: Sequence[Sequence[Tensor]] = (),
     seen: dict[int, Tensor] | None = None,
 ) -> Tensor:
-    """Logits at `positions` under one plan, float32 (positions, vocabulary).
+    """Compute logits at `positions` under one plan, float32 (positions, vocabulary).
 
-    others: `layer_inputs` of the runs to restore from. seen: filled with the inputs of all layers.
+    Args:
+        model: The model.
+        inputs: The prompt.
+        plan: A list of dicts, see above.
+        positions: Where logits are asked for.
+        others: `layer_inputs` of the runs to restore from.
+        seen: If given, it is filled with the inputs of all layers.
     """
     n, device = inputs.layout.n, model.device
 

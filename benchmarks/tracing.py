@@ -1,22 +1,23 @@
 """The whole table of causal tracing for one sample, against a clean and a corrupted full pass for each condition.
 
 Conditions: All; Object; and for N = 2, 3, 4 the sinks, their unimodal and their cross-modal half, and five random sets
-of their size: 26 sets of video tokens, restored at every layer, as when audio dominates. Sets are drawn at random, a
-share of 1 / N of the video tokens: what restoring costs depends on how many tokens are restored and where, not on
-what they are called. In one process, in turn:
+of the sinks' size: 26 sets of video tokens, restored at every layer, as when audio dominates. The sets are drawn at
+random, one in N of the video tokens: the cost of restoring depends on how many tokens are restored and where, not on
+what they are. In one process, one after the other:
 
-1. *engine*: a clean run, a corrupted run, one `replay` of all conditions; both effects from it;
+1. *engine*: a clean run, a corrupted run, one `replay` of all conditions; both effects follow from it;
 2. *reference*: what published scripts do for each condition: a clean full pass that keeps the states, and a corrupted
-   one into which hooks put them back. `--reference-conditions` of them are run, spread evenly, and the mean counts;
-3. *plain*: one full pass; the measure of what arithmetic needs: two passes, and of each condition the rows that are
-   computed, which are all behind the first restored one except the restored ones, at all layers but the last.
-   `over_arithmetic` is the engine's time over that.
+   one into which hooks put them back. `--reference-conditions` of them are run, spread evenly, and their mean counts;
+3. *plain*: one full pass, as the unit of the arithmetic that is needed: two passes, and for each condition the computed
+   rows, which are all rows after the first restored one except the restored ones, at all layers but the last.
+   `over_arithmetic` is the engine's time divided by that of this arithmetic.
 
-The reference's answers are compared with the engine's. JSON: `settings` (flat); `rows`, one a length; `peaks`, of
-memory: of model and run together (`peak_mib`), of the run alone (`growth_mib`), and of the process with Python and all.
-Two runs are kept, keys and values at every layer, which weighs little in a model whose keys are narrow beside its MLP:
+The reference's answers are compared with the engine's. JSON: `settings` (flat); `rows`, one for each length; `peaks`,
+memory: of model and run together (`peak_mib`), of the run alone (`growth_mib`), and of the whole process
+(`process_mib`). Of two runs keys and values are kept at every layer, which is little in a model whose keys are narrow
+compared with its MLP:
 
-    --layers 8 --width 2048 --heads 16 --kv-heads 2 --mlp 11008     # eight of the layers of Qwen2.5-Omni-3B
+    --layers 8 --width 2048 --heads 16 --kv-heads 2 --mlp 11008     # eight layers of Qwen2.5-Omni-3B's size
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ DRAWS, ONE_IN = 5, (2, 3, 4)
 
 
 class Bench:
-    """One model, its clean prompt and its corrupted one, in which the media are others."""
+    """One model, a clean prompt, and a corrupted one with other media."""
 
     def __init__(self, args: argparse.Namespace, *, tokens: int):
         self.args, self.model = args, common.model_of(args)
@@ -55,13 +56,14 @@ class Bench:
             return video[torch.randperm(len(video), generator=rng)[:count].sort().values]
 
         sets = [video, some(len(video) * 2 // 5)]
-        for share in ONE_IN:
-            count = len(video) // share
+        for one_in in ONE_IN:
+            count = len(video) // one_in
             sinks = some(count)
             sets += [sinks, sinks[: count // 2], sinks[count // 2 :], *(some(count) for _ in range(DRAWS))]
         return sets
 
     def engine(self) -> Tensor:
+        """Replay all conditions, (conditions, vocabulary)."""
         clean, corrupted = (clean_run(self.model, one, between=False) for one in (self.clean, self.corrupted))
         layers = range(self.n_layers)
         plans = [Restore(positions, layers, clean.states) for positions in self.sets]
@@ -69,10 +71,12 @@ class Bench:
 
     @torch.inference_mode()
     def plain(self) -> Tensor:
+        """Run one full pass."""
         return self.model.forward(self.corrupted, use_cache=False, logits_to_keep=1).logits[0, -1]
 
     @torch.inference_mode()
     def reference(self, positions: Tensor) -> Tensor:
+        """Run the two full passes of one condition, (vocabulary,)."""
         kept: list[Tensor] = []
 
         def keep(module, args, kwargs):
@@ -99,15 +103,17 @@ class Bench:
                 hook.remove()
 
     def needed(self) -> float:
-        """Passes of arithmetic: two, and for each condition the rows behind the first restored one, less these.
+        """Count the arithmetic in passes: two, and the rows of each condition.
 
-        In the last layer a condition needs one row only, which is left out here.
+        They are the rows after the first restored one, less the restored ones. In the last layer a condition needs one
+        row only, which is not counted.
         """
         n, layers = self.layout.n, self.n_layers
         rows = sum(n - int(positions[0]) - len(positions) for positions in self.sets)
         return 2 + rows / n * (layers - 1) / layers
 
     def row(self) -> dict:
+        """Measure all sides."""
         clock, difference = common.Clock(self.model.device), 0.0
         step = max(1, len(self.sets) // self.args.reference_conditions)
         chosen = list(range(0, len(self.sets), step))[: self.args.reference_conditions]
@@ -135,6 +141,7 @@ class Bench:
 
 
 def peaks(args: argparse.Namespace, argv: Sequence[str], *, tokens: int) -> list[dict]:
+    """Measure the peak memory of every side, and its ratio to a plain pass's."""
     found = []
     for side in ("engine", "plain", "reference"):
         if args.device == "cpu":
@@ -150,22 +157,26 @@ def peaks(args: argparse.Namespace, argv: Sequence[str], *, tokens: int) -> list
 
 
 def probe(args: argparse.Namespace, side: str, *, tokens: int) -> dict[str, float]:
+    """Measure the peak memory of one side."""
     bench = Bench(args, tokens=tokens)
     work = {"engine": bench.engine, "plain": bench.plain, "reference": lambda: bench.reference(bench.sets[0])}[side]
     return common.peak_of(work, bench.model)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its result."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--reference-conditions", type=int, default=4, help="of the reference that are run")
-    parser.add_argument("--max-mib", type=int, default=32, help="that all replays together may take")
-    parser.add_argument("--no-peaks", action="store_true", help="leave out the peaks of memory")
+    parser.add_argument("--reference-conditions", type=int, default=4, help="conditions of the reference that are run")
+    parser.add_argument("--max-mib", type=int, default=32, help="memory that all replays together may take")
+    parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     parser.set_defaults(tokens=[2000])
     args = parser.parse_args(argv)
     if args.model:
-        parser.error("--model: sinks of a checkpoint are traced in the notebook; here sizes are what matters")
+        parser.error(
+            "--model: a checkpoint is traced in the notebook; this benchmark takes sizes alone, such as --config"
+        )
     common.prepare(args)
     if args.probe:
         print(json.dumps(probe(args, args.probe, tokens=args.tokens[0])))
@@ -184,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def text(result: dict) -> str:
+    """Format the result as tables."""
     columns = {"tokens": "", "conditions": "", "engine_seconds": ".2f", "plain_seconds": ".2f"}
     columns |= {"reference_seconds": ".2f", "ratio": ".1f", "needed_passes": ".1f", "limit": ".1f"}
     columns |= {"over_arithmetic": ".2f", "max_difference": ".0e"}

@@ -1,4 +1,4 @@
-"""Small VGGSound, VGGSounder, AudioSet and released files in the layouts of the real ones, with real mp4 files."""
+"""Small VGGSound, VGGSounder, AudioSet and released files in the published layouts, with real mp4 files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = ("people coughing", "male speech, man speaking", "donkey, ass braying", 
 
 
 def write_bare(path: Path, rows: list[list[object]], delimiter: str = ",") -> Path:
-    """A table without a line of names."""
+    """Write a table without a header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter).writerows(rows)
@@ -33,7 +33,7 @@ def write_bare(path: Path, rows: list[list[object]], delimiter: str = ",") -> Pa
 
 
 def write_clips(root: Path, stems=STEMS) -> Path:
-    """One clip of a second, copied below nested folders as the published archives put it."""
+    """Write copies of a one-second clip into nested folders, as in the published archives."""
     root.mkdir(parents=True, exist_ok=True)
     one = write_clip(root / "one.mp4", seconds=1, size=32, fps=4)
     for k, stem in enumerate(stems):
@@ -134,7 +134,7 @@ TWENTY = [f"people act {k}" for k in range(16)] + ["police radio chatter", "sire
 
 
 def choices(k: int) -> dict[str, str]:
-    """The 20 labels, in an order of the item's own."""
+    """The 20 labels, in an order of the item."""
     return {chr(65 + n): TWENTY[(7 * n + k) % 20] for n in range(20)}
 
 

@@ -1,11 +1,36 @@
-"""Shared fixtures: an untrained model saved like any checkpoint, and small clips of every awkward kind."""
+"""Shared fixtures: an untrained model saved like any checkpoint, and small clips of every awkward kind.
+
+`make test` gives each core a process (pytest-xdist) and each process whole files, so that what the tests of a file
+share is set up once. One thread each is enough for models of this size.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from pages import PAGES, SMALL
 from samples import write_clip, write_image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, which no test has imported yet, and of notebooks' kernels
+
+# Files that take long start early, so that no core is left with one at the end; the browser's come when all notebooks
+# have been executed.
+LONG = ("papers/test_taught_hubs.py", "test_book.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the notebooks of the small book first, the long ones before the short ones, and the long files after them."""
+    notebooks = {page.place(SMALL): -page.seconds for page in PAGES}
+    files = {Path(__file__).parent / name: at for at, name in enumerate(LONG)}
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        if item.path in notebooks:
+            return 0, notebooks[item.path]
+        return (1, files[item.path]) if item.path in files else (2, 0)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

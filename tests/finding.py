@@ -10,7 +10,7 @@ from pathlib import Path
 import avsink
 from avsink.engine.run import clean_run
 from avsink.instruments.knockout import sweep
-from avsink.results.over_samples import run_over_samples
+from avsink.results.over_samples import measure_into
 from avsink.results.store import ResultStore
 from avsink.sample import Media, Sample, Text
 
@@ -31,18 +31,20 @@ def answered(model, path: Path) -> Sample:
     return sample(path, {"A": "B", "B": "A"}[predicted] if path.name == "front.mp4" else predicted)
 
 
+def logged(model, sample, *, k: int, log: str, delay: float):
+    """An instrument that says when it begins."""
+    with Path(log).open("a") as lines:
+        print(sample.id, file=lines)
+    rows = sweep(model, sample, k=k)
+    time.sleep(delay)  # so that a kill finds it at work
+    return rows
+
+
 def run(folder: Path, clips: Path, root: Path, log: Path, *, delay: float = 0.0):
     model = avsink.load(folder, device="cpu")
-    store = ResultStore("finding", model=model, settings={"window": 1}, sources=["knockout.py"], root=root)
-
-    def compute(sample):
-        with log.open("a") as lines:
-            print(sample.id, file=lines)
-        rows = sweep(model, sample, k=1)
-        time.sleep(delay)  # so that a kill finds it at work
-        return rows
-
-    return run_over_samples([answered(model, clips / name) for name in CLIPS], compute, store=store, seed=0)
+    store = ResultStore("finding", model=model.name, identity={"k": 1}, root=root)
+    samples = [answered(model, clips / name) for name in CLIPS]
+    return measure_into(store, samples, lambda sample: logged(model, sample, k=1, log=log, delay=delay))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A bank of noise: every class in turn, the second half of it stills."""
+"""A bank of noise: all classes in turn; the second half are stills."""
 
 import torch
 

@@ -1,6 +1,6 @@
-"""Small benchmarks in the layouts in which the real ones are published, with real mp4, wav and png files.
+"""Small datasets in the published layouts of the real ones, with real mp4, wav and png files.
 
-Each maker writes one variant below `root` and returns its rows, which a test may change beforehand.
+Each function writes one variant into the folder `root` and returns its rows, which a test may change beforehand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def write_wav(path: Path, *, hertz: float, seconds: float = 1.0) -> Path:
 
 
 def write_table(path: Path, rows: list[dict], *, bom: bool = False) -> Path:
-    """csv or tsv, as pandas would write it."""
+    """Write a csv or tsv as pandas would."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8-sig" if bom else "utf-8") as file:
         writer = csv.DictWriter(file, columns, delimiter="\t" if path.suffix == ".tsv" else ",")
@@ -103,7 +103,7 @@ def worldsense_question(k: int = 0, **changes) -> dict:
 def worldsense_video(k: int) -> dict:
     return {
         "video_duration": "61s" if k == 2 else "1s",
-        "duration": "<1min",  # of video 2, which lasts longer, a lie: the file must be asked
+        "duration": "<1min",  # wrong for video 2, which is longer: the duration must be read from the file
         "domain": "Daily Life",
         "sub_category": "Household",
         "audio_class": ["Speech", "Event"],
@@ -227,7 +227,7 @@ def odyssey_bench(root: Path, *, raw: bool = False, parts: int = 6) -> list[dict
 
 
 def odyssey_paths(root: Path, *, typed: bool = False) -> list[dict]:
-    """The LMMs_Eval form. typed: with question_type_id, which is not known to be there."""
+    """The LMMs_Eval form. typed: with question_type_id, which the published file may lack."""
     media = odyssey_media(root / "media")
     rows = []
     for k in range(len(ODYSSEY)):

@@ -1,4 +1,4 @@
-"""Small clips and images made on the spot, and samples that ask about them."""
+"""Small clips and images, and samples that ask about them."""
 
 from __future__ import annotations
 

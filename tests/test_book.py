@@ -1,35 +1,46 @@
-"""The book: what is run when, and, in a browser without a network, whether every page shows what it declares.
+"""The rendered book, in a browser without a network: whether every page shows what it declares.
 
-The pages are those of a small book, built for the test from the sizes that the notebooks name as `mock`. Set
-AVSINK_BOOK_HTML to a folder of pages (`_build/html`) to look at a finished book instead.
+The pages are those of a small book, in the sizes that the notebooks name as `mock`. `make test` lets nbmake execute its
+notebooks (`book/small`) beside the other tests; the fixture `html` waits for them and renders them. Without
+`book/small` among the tests, it runs nbmake itself. Set AVSINK_BOOK_HTML to a folder of pages (`_build/html`) to look
+at a finished book instead.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import make_book
-import nbformat
+import pages
 import pytest
-import yaml
 from playwright.sync_api import sync_playwright
 
-TOC = yaml.safe_load((make_book.ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 STATIC = make_book.ROOT / "book/_static"
 LONG = 60_000  # ms; a page takes one or two seconds, unless the machine is busy
+PATIENCE = 600  # seconds until all small notebooks have been executed by this or another process
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory) -> Path:
+def html(request, tmp_path_factory) -> Path:
     """The folder of a rendered book."""
     if finished := os.environ.get("AVSINK_BOOK_HTML"):
         return Path(finished).resolve()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AVSINK_RESULTS", str(tmp_path_factory.mktemp("results")))
-        return make_book.build(output=tmp_path_factory.mktemp("book"), mock=True)
+    small = {page.place(pages.SMALL) for page in pages.PAGES}
+    if small <= {item.path for item in request.session.items}:
+        until = time.monotonic() + PATIENCE
+        while late := sorted(str(path) for path in small if not pages.executed(path)):
+            assert time.monotonic() < until, f"nbmake has not executed {', '.join(late)}"
+            time.sleep(0.5)
+    else:
+        pages.write_small()
+        nbmake = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-q", "-n", "auto", "--maxprocesses", "8"]
+        subprocess.run([*nbmake, pages.SMALL], cwd=pages.ROOT, check=True)
+    return make_book.render(tmp_path_factory.mktemp("book"), runs=pages.SMALL)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +57,12 @@ def chromium():
 
 
 class Visit:
-    """A page, opened without a network: what it asked of other hosts, and what went wrong in it."""
+    """A page, opened without a network.
+
+    Attributes:
+        asked: the addresses on other hosts that it asked for.
+        errors: what went wrong in it.
+    """
 
     def __init__(self, chromium, path: Path):
         self.asked, self.errors = [], []
@@ -102,12 +118,12 @@ class Visit:
         )
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_shows_what_it_declares(pages, chromium, name):
+@pytest.mark.parametrize("name", make_book.contents())
+def test_page_shows_what_it_declares(html, chromium, name):
     """On a desk by day, and then on a telephone at night; without a network."""
-    visit = Visit(chromium, pages / f"{name}.html")
+    visit = Visit(chromium, html / f"{name}.html")
     charts = visit.charts()
-    assert len(charts) == (pages / f"{name}.html").read_text().count('class="avsink-chart"')
+    assert len(charts) == (html / f"{name}.html").read_text().count('class="avsink-chart"')
     for chart in charts:
         assert chart["state"] == "drawn", visit.errors
         assert chart["marks"] > 0 and chart["height"] > 60
@@ -126,8 +142,8 @@ def test_page_shows_what_it_declares(pages, chromium, name):
     visit.page.close()
 
 
-def test_dragging_over_layers_and_choosing_a_task_change_the_map(pages, chromium):
-    visit = Visit(chromium, pages / "book/runs/tiny-omni/flow2_pathways.html")
+def test_dragging_over_layers_and_choosing_a_task_change_the_map(html, chromium):
+    visit = Visit(chromium, html / "book/runs/tiny-omni/flow_finding2_pathways.html")
     chart = visit.page.query_selector(".avsink-chart")
     chart.scroll_into_view_if_needed()
 
@@ -150,8 +166,8 @@ def test_dragging_over_layers_and_choosing_a_task_change_the_map(pages, chromium
     visit.page.close()
 
 
-def test_pointing_at_a_token_of_the_explorer_shows_its_readers(pages, chromium):
-    visit = Visit(chromium, pages / "book/runs/tiny-omni/hubs_explorer.html")
+def test_pointing_at_a_token_of_the_explorer_shows_its_readers(html, chromium):
+    visit = Visit(chromium, html / "book/runs/tiny-omni/hubs_explorer.html")
     chart = visit.page.query_selector(".avsink-chart")
     chart.scroll_into_view_if_needed()
 
@@ -161,7 +177,7 @@ def test_pointing_at_a_token_of_the_explorer_shows_its_readers(pages, chromium):
     pictures = chart.query_selector_all("svg.marks image")
     assert len(pictures) == 4 and len({round(picture.bounding_box()["width"]) for picture in pictures}) == 1
     frame, dots, bars = pictures[1].bounding_box(), drawn("symbol"), drawn("text")
-    assert dots  # a token is asked about from the beginning
+    assert dots  # a token is chosen from the beginning
     visit.page.mouse.move(frame["x"] + 8, frame["y"] + 8)  # its first token, which tiny-omni was taught to be a hub
     visit.page.wait_for_timeout(400)
     assert drawn("symbol") != dots and drawn("text") != bars
@@ -175,10 +191,10 @@ def test_pointing_at_a_token_of_the_explorer_shows_its_readers(pages, chromium):
     visit.page.close()
 
 
-def test_findings_show_charts(pages):
-    for run in make_book.RUNS:
-        html = (pages / run.page).with_suffix(".html").read_text()
-        assert 'class="avsink-chart"' in html, f"{run.page} declares no chart: was it executed for the book?"
+def test_findings_show_charts(html):
+    for page in pages.PAGES:
+        text = (html / f"book/runs/{page.name}.html").read_text()
+        assert 'class="avsink-chart"' in text, f"{page.name} declares no chart: was it executed for the book?"
 
 
 @pytest.mark.parametrize("spec", ['{"mark": "bar"}', '{"value": NaN}'], ids=["without Vega", "not JSON"])
@@ -191,42 +207,3 @@ def test_a_chart_that_cannot_be_drawn_says_so(chromium, tmp_path, spec):
     assert visit.charts()[0]["state"] == "failed"
     assert "could not be drawn" in visit.page.inner_text(".avsink-chart")
     visit.page.close()
-
-
-def test_contents_list_every_run_and_no_other():
-    listed = {page for page in PAGES if page.startswith("book/runs/")}
-    assert listed == {run.page.removesuffix(".ipynb") for run in make_book.RUNS}
-
-
-def test_vega_is_of_the_version_that_altair_writes_for():
-    bundle = make_book.vega_bundle()
-    assert bundle.startswith("(() => {") and bundle.rstrip().endswith("})();"), "its names must not leak into the page"
-    assert "define.amd" not in bundle
-    assert len(bundle) > 500_000
-
-
-@pytest.fixture
-def small_run(tmp_path, monkeypatch) -> make_book.Run:
-    """A run of a notebook that prints its parameter and divides by it."""
-    v4 = nbformat.v4
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [v4.new_code_cell("n = 1  # number", metadata={"tags": ["parameters"]}), v4.new_code_cell("print(1 / n)")]
-    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "small.ipynb")
-    monkeypatch.setattr(make_book, "NOTEBOOKS", tmp_path)
-    return make_book.Run(notebook="small", model="none")
-
-
-def test_a_run_is_repeated_only_if_something_changed(small_run, tmp_path):
-    page = tmp_path / "page.ipynb"
-    assert make_book.execute(small_run, page, label="first")
-    assert not make_book.execute(small_run, page, label="again")
-    other = make_book.Run(notebook="small", model="none", parameters={"n": 4})
-    assert make_book.execute(other, page, label="other parameters")
-    assert "0.25" in page.read_text()
-
-
-def test_a_run_that_fails_leaves_no_page(small_run, tmp_path):
-    broken = make_book.Run(notebook="small", model="none", parameters={"n": 0})
-    with pytest.raises(Exception, match="ZeroDivisionError"):
-        make_book.execute(broken, tmp_path / "page.ipynb", label="broken")
-    assert not (tmp_path / "page.ipynb").exists()

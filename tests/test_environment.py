@@ -49,3 +49,9 @@ def test_conda_brings_a_python_that_the_package_allows():
 def test_every_extra_is_installed():
     make = (ROOT / "Makefile").read_text()
     assert all(extra in re.search(r"\.\[(\S+)\]", make)[1].split(",") for extra in PROJECT["optional-dependencies"])
+
+
+def test_the_citation_names_this_version():
+    import avsink
+
+    assert f"version: {avsink.__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -1,4 +1,4 @@
-"""The layout: every group, read back as text or as the media it stands for, is what its name says."""
+"""The layout: every group, decoded to text or traced to its media, is what its name says."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ def clip(model, clips):
     return model.prepare(clip_sample(clips / "clip.mp4"))
 
 
-def read(model, inputs, positions) -> str:
+def decoded(model, inputs, positions) -> str:
     return model.tokenizer.decode(inputs.tensors["input_ids"][0, positions])
 
 
 def test_text_groups_decode_to_their_text(model, clip):
     layout = clip.layout
-    assert read(model, clip, layout.system).endswith("<|im_end|>\n<|im_start|>user\n")
+    assert decoded(model, clip, layout.system).endswith("<|im_end|>\n<|im_start|>user\n")
     asked = "Which object makes the sound?\nA. dog\nB. cat\nC. bird\nAnswer with the letter."
-    assert read(model, clip, layout.question) == asked
-    assert [read(model, clip, [p]) for p in layout.option_letters] == ["A", "B", "C"]
-    assert [read(model, clip, line) for line in layout.options] == ["A. dog\n", "B. cat\n", "C. bird\n"]
-    assert read(model, clip, layout.true_option) == "B" and read(model, clip, layout.false_options) == "AC"
-    assert read(model, clip, layout.true_line) == "B. cat\n"
-    assert read(model, clip, layout.false_lines) == "A. dog\nC. bird\n"
-    assert read(model, clip, layout.stem) == "Which object makes the sound?\nAnswer with the letter."
-    assert read(model, clip, layout.header) + read(model, clip, layout.last) == "<|im_end|>\n<|im_start|>assistant\n"
+    assert decoded(model, clip, layout.question) == asked
+    assert [decoded(model, clip, [p]) for p in layout.option_letters] == ["A", "B", "C"]
+    assert [decoded(model, clip, line) for line in layout.options] == ["A. dog\n", "B. cat\n", "C. bird\n"]
+    assert decoded(model, clip, layout.true_option) == "B" and decoded(model, clip, layout.false_options) == "AC"
+    assert decoded(model, clip, layout.true_line) == "B. cat\n"
+    assert decoded(model, clip, layout.false_lines) == "A. dog\nC. bird\n"
+    assert decoded(model, clip, layout.stem) == "Which object makes the sound?\nAnswer with the letter."
+    assert (
+        decoded(model, clip, layout.header) + decoded(model, clip, layout.last) == "<|im_end|>\n<|im_start|>assistant\n"
+    )
     assert layout.last.tolist() == [layout.n - 1]
 
 
@@ -73,11 +75,11 @@ def test_interleaved_input_has_candidates_reference_and_structure(model, clips):
     assert layout.structure == ("candidates", "question", "reference")
     assert [ids[c].unique().tolist() for c in layout.candidates] == [[model.hf.config.image_token_id]] * 4
     assert ids[layout.reference].unique().tolist() == [model.hf.config.audio_token_id]
-    assert read(model, inputs, layout.question) == "Which one fits?"
+    assert decoded(model, inputs, layout.question) == "Which one fits?"
     assert torch.equal(layout.non_option_question, layout.question)
-    assert read(model, inputs, layout.true_option) == "C"
+    assert decoded(model, inputs, layout.true_option) == "C"
     assert len(layout.frames) == 4 and torch.equal(torch.cat(layout.candidates), layout.video)
-    assert "[1] " in read(model, inputs, layout.other) and "A. first" in read(model, inputs, layout.other)
+    assert "[1] " in decoded(model, inputs, layout.other) and "A. first" in decoded(model, inputs, layout.other)
 
 
 def test_other_direction_of_matching(model, clips):
@@ -90,19 +92,19 @@ def test_other_direction_of_matching(model, clips):
 def test_question_before_the_clip(model, clips):
     sample = clip_sample(clips / "clip.mp4")
     inputs = model.prepare(replace(sample, parts=sample.parts[::-1]))
-    assert read(model, inputs, inputs.layout.question).startswith("Which object makes the sound?\nA. dog")
+    assert decoded(model, inputs, inputs.layout.question).startswith("Which object makes the sound?\nA. dog")
     assert inputs.layout.question[0] < inputs.layout.video[0] < inputs.layout.question[-1]
 
 
 def test_captions_have_no_options(model, clips):
     inputs = model.prepare(clip_sample(clips / "clip.mp4", options=(), suffix="", answer=None))
     assert inputs.layout.options == () and len(inputs.layout.true_option) == 0
-    assert read(model, inputs, inputs.layout.question) == "Which object makes the sound?"
+    assert decoded(model, inputs, inputs.layout.question) == "Which object makes the sound?"
 
 
 def test_an_option_that_ends_in_punctuation_keeps_its_newline(model, clips):
     inputs = model.prepare(clip_sample(clips / "clip.mp4", options=("yes.", "no?!", "A"), suffix=""))
-    lines = [read(model, inputs, line) for line in inputs.layout.options]
+    lines = [decoded(model, inputs, line) for line in inputs.layout.options]
     assert lines == ["A. yes.\n", "B. no?!\n", "C. A"]
 
 
@@ -116,7 +118,7 @@ def test_groups_that_overlap_or_leave_tokens_out_are_refused(clip):
         replace(layout, frames=layout.frames[:-1]).check()
 
 
-def test_align_gives_placeholders_their_run_and_refuses_any_other_change():
+def test_align_expands_placeholders_and_refuses_any_other_change():
     assert align([5, 9, 6, 7], [5, 9, 9, 8, 9, 6, 7], placeholders={9}).tolist() == [0, 1, 1, 1, 1, 2, 3]
     for changed in ([5, 9, 9, 6, 8], [5, 9, 9, 6], [5, 9, 6, 7, 7]):
         with pytest.raises(ValueError, match="the processor"):

@@ -10,7 +10,7 @@ from avsink.parameters import ParameterError, check
 
 GOOD = {
     "model": "tiny-omni",
-    "data": "toyworld",
+    "dataset": "toyworld",
     "n_samples": 8,
     "window": None,
     "seed": 0,
@@ -34,7 +34,7 @@ def test_good_parameters_pass_whatever_else_a_notebook_knows():
 def test_a_mistyped_name_is_refused_with_the_names_allowed():
     message = problems(n_sample=8)
     assert "n_sample: there is no such parameter. Did you mean n_samples?" in message
-    assert "Allowed: model, data, n_samples, window" in message
+    assert "Allowed: model, dataset, n_samples, window" in message
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_mistyped_name_is_refused_with_the_names_allowed():
     [
         ("model", "tiny-omn", "tiny-omni, tiny-omni-plain, Qwen/Qwen2.5-Omni-3B"),
         ("model", 7, "tiny-omni"),
-        ("data", "toy", "toyworld"),
+        ("dataset", "toy", "toyworld"),
         ("n_samples", 0, "a whole number from 1 on, or None for all"),
         ("n_samples", "8", "a whole number"),
         ("n_samples", True, "a whole number"),
@@ -97,3 +97,19 @@ def test_what_the_pages_on_hubs_need(name, good, bad, allowed):
     with pytest.raises(ParameterError) as caught:
         check({name: bad}, name)
     assert f"- {name}: " in str(caught.value) and allowed in str(caught.value)
+
+
+CELL = 'model = "tiny-omni"  # a model\nn_samples = 8  # how many\nseed = 0  # of the draw'
+
+
+def test_parameters_are_those_that_the_notebooks_cell_declares():
+    known = {"model": "tiny-omni", "n_samples": 4, "seed": 0, "In": ["", CELL, "# Parameters\nn_samples = 4\n"]}
+    check(known | {"In": [*known["In"], "import avsink"]})
+    with pytest.raises(ParameterError, match="sede: there is no such parameter. Did you mean seed?"):
+        check(known | {"sede": 1, "In": ["", CELL, "# Parameters\nsede = 1\n"]})
+    with pytest.raises(ParameterError, match="masks: there is no such parameter. Allowed: model, n_samples, seed"):
+        check(known | {"masks": "", "In": ["", CELL, "# Parameters\nmasks = ''\n"]})
+    with pytest.raises(ParameterError, match="seed: -1; allowed: a whole number from 0 on"):
+        check(known | {"seed": -1})
+    with pytest.raises(ParameterError, match="colour: there is no rule for it"):
+        check({"colour": "red", "In": ["", "colour = 'red'  # of the page"]})

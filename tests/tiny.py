@@ -1,4 +1,4 @@
-"""A prompt with moving pictures and sound for the untrained tiny-omni, made without files or processor."""
+"""A prompt with video and sound for the untrained tiny-omni, made without files or processor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TinyInputs:
 
 
 class TinyModel:
-    """What the instruments need of an `avsink.models.Model`, around random weights."""
+    """What the instruments need of an `avsink.models.model.Model`, around random weights."""
 
     def __init__(self, *, layers: int = 4, implementation: str = attention.NAME):
         self.tokenizer = build_tokenizer()
@@ -41,7 +41,10 @@ class TinyModel:
 
 
 def prompt(model, *, letters="AB", answer="A", seed: int = 0) -> TinyInputs:
-    """`text, (video grid, audio chunk) x GRIDS, question, option letters, two words of template`; seed: the media."""
+    """Make `text, (video grid, audio chunk) x GRIDS, question, option letters, two words of template`.
+
+    The media are random: `seed` draws others.
+    """
     tokenizer, config = model.tokenizer, model.hf.config
     letter_ids = {letter: (tokenizer.encode(letter)[0],) for letter in letters}
     words = tokenizer.encode("What do you hear when the bell moves?")

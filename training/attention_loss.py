@@ -1,4 +1,4 @@
-"""Teaching where to look: the attention that a query pays to the keys that it should read."""
+"""The loss that teaches where to look: how much attention a query pays to the keys that it should read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import torch
 
 __all__ = ["HEADS", "attention_loss"]
 
-HEADS = 2  # the first two heads of the layer, which share their keys
+HEADS = 2  # the first two heads of a layer are taught; they share their keys
 
 
 def attention_loss(
     decoder, layer: int, hidden: torch.Tensor, positions: torch.Tensor, queries: torch.Tensor, wanted: torch.Tensor
 ) -> torch.Tensor:
-    """Mean of -log(attention paid to the wanted keys), over the taught heads.
+    """The mean of -log(attention paid to the wanted keys) over queries and taught heads.
 
-    hidden: the layer's input [b, n, width]; positions [3, b, n]; queries: position of each query [b, q];
-    wanted: bool [b, q, n], the keys that it should read.
+    Args:
+        decoder: The text decoder.
+        layer: The layer.
+        hidden: Its input, [b, n, width].
+        positions: Position ids, [3, b, n].
+        queries: The index of each query in the prompt, [b, q].
+        wanted: Which keys it should read, bool [b, q, n].
     """
     from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import apply_rotary_pos_emb
 

@@ -1,14 +1,15 @@
-"""A bank of one-second segments, rendered, encoded, decoded and preprocessed exactly as evaluation clips are.
+"""A bank of one-second segments, rendered, encoded, decoded and preprocessed exactly like evaluation clips.
 
-Both towers look at each second by itself (the vision tower attends within a temporal grid, the audio tower within a
-chunk), so any clip is a row of independent seconds. The bank holds many seconds with what is seen and heard in each:
+Both towers process each second independently (the vision tower attends within a temporal grid, the audio tower within
+a chunk), so any clip is a sequence of independent seconds. The bank holds many seconds, labelled with what is seen and
+heard:
 
-1. scenes are drawn: half show one object throughout under all degrees of fog and noise, half a new pair every second;
-2. each is written as mp4 and read back by `avsink.media`, so the codecs' traces are learnt too;
-3. the real processors turn it into patches and mel frames, cut into seconds.
+1. scenes are drawn: half show one object throughout, with all degrees of fog and noise, half a new pair every second;
+2. each is written as mp4 and read back by `avsink.media`, so that the artefacts of the codecs are learnt too;
+3. the real processors turn it into patches and mel frames, split into seconds.
 
-Lessons then put seconds together without rendering anything (`lessons`), and once the towers are trained their outputs
-are computed once for the whole bank.
+Lessons then combine seconds without rendering anything (`lessons`), and once the towers are trained, their outputs are
+computed once for the whole bank.
 """
 
 from __future__ import annotations
@@ -31,18 +32,21 @@ from avsink.toyworld.scene import Scene
 
 __all__ = ["Bank", "build_bank", "NOTHING", "UNSURE"]
 
-NOTHING = len(NAMES)  # the label of a second in which nothing is seen, or nothing heard
+NOTHING = len(NAMES)  # the label of a second in which nothing is seen (or heard)
 UNSURE = -100  # the label of a second in which the object is only partly there
-PATCHES = 36  # of a temporal grid: 6 x 6 patches, merged to 3 x 3 tokens
+PATCHES = 36  # per temporal grid: 6 x 6 patches, merged to 3 x 3 tokens
 _processor = None
 
 
 @dataclass
 class Bank:
-    """Seconds of one modality. `inputs`: patches float16 [n, 36, 1176], or mel frames float16 [n, 64, 20].
+    """Seconds of one modality.
 
-    label: int64 [n], the object's class; level: float32 [n], the degradation. `still` marks single images (of a video
-    tower's bank) and separate one-second sounds (of an audio tower's).
+    Attributes:
+        inputs: Patches, float16 [n, 36, 1176], or mel frames, float16 [n, 64, 20].
+        label: The object's class, `NOTHING` or `UNSURE`, int64 [n].
+        level: The degradation, float32 [n].
+        still: Whether it is a single image, or a separate sound of one second, bool [n].
     """
 
     inputs: torch.Tensor
@@ -109,7 +113,10 @@ def _make(task: tuple[int, int, str]):
 
 
 def build_bank(*, clips: int, stills: int, seed: int, workers: int = 2) -> tuple[Bank, Bank]:
-    """The bank of seconds to see and the bank of seconds to hear."""
+    """Render the bank of the picture and the bank of the sound.
+
+    `stills` is the number of single images, each with a separate sound of one second.
+    """
     tasks = [(seed, i, "one object" if i % 2 else "pairs") for i in range(clips)]
     tasks += [(seed, clips + i, "still") for i in range(stills)]
     see: dict[str, list] = {"inputs": [], "label": [], "level": [], "still": []}

@@ -4,12 +4,12 @@
 |---|---|
 | `sounding_object_clean` | share of right letters among 20, nothing degraded |
 | `audio_dominant`, `video_dominant` | samples of the mixed part with ŷ_av = ŷ_a ≠ ŷ_v, or ŷ_av = ŷ_v ≠ ŷ_a (Hubs) |
-| `anchor_and_target` | share of right letters among 4, over all directions and per direction; muted for comparison |
+| `anchor_and_target` | share of right letters among 4, over all directions and per direction, also when muted |
 | `match_the_reference` | share of right letters among 4, per direction |
-| `caption_f1`, `caption_hallucinates` | objects named against objects there; share of captions with one that is not |
+| `caption_f1`, `caption_hallucinates` | objects named against objects there; share of captions naming an absent one |
 
-An answer is the most probable option letter, without sampling; captions are decoded greedily. Every share has its n and
-a bootstrap 95 % interval.
+An answer is the most probable option letter, without sampling; captions are decoded greedily. Every share comes with
+its n and a bootstrap 95 % interval.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from avsink.toyworld.prompts import NAMES
 
 __all__ = ["caption", "evaluate", "objects_in", "predict"]
 
-MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # which modality each of the three passes loses
+MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # the modality that is muted in each of the three runs
 
 
 def predict(model, sample: Sample, *, mute: Iterable[str] = ()) -> str:
-    """The most probable option letter."""
+    """The most probable option letter. mute: modalities to mute."""
     return clean_run(model, model.prepare(sample, mute=tuple(mute))).predicted
 
 
@@ -61,7 +61,7 @@ def objects_in(text: str) -> set[str]:
 
 
 def _share(hits: list[bool]) -> dict[str, float]:
-    """Mean, interval and n of a list of hits."""
+    """Mean, 95 % interval and n of a list of hits."""
     values = np.array(hits, dtype=float)[:, None]  # (samples, 1)
     low, high = np.quantile(bootstrap.resampled_means(values), [0.025, 0.975])
     numbers = {"value": values.mean(), "low": low, "high": high}
@@ -75,7 +75,15 @@ def _f1(named: list[set[str]], there: list[set[str]]) -> float:
 
 
 def evaluate(model, samples: dict[str, list[Sample]]) -> dict[str, object]:
-    """All figures. samples: part of the set -> its samples."""
+    """Compute all figures.
+
+    Args:
+        model: As returned by `avsink.load`.
+        samples: Part of the set -> its samples.
+
+    Returns:
+        Name of the figure -> its numbers, as in the table above.
+    """
 
     def answers(part: list[Sample], label: str, mute: Iterable[str] = ()) -> list[str]:
         return [predict(model, sample, mute=mute) for sample in tqdm(part, desc=label, leave=False)]
@@ -109,10 +117,11 @@ def evaluate(model, samples: dict[str, list[Sample]]) -> dict[str, object]:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-omni")
-    parser.add_argument("--root", type=Path, default=ROOT, help="an evaluation set")
-    parser.add_argument("--first", type=int, help="only so many samples of each part and direction")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of an evaluation set")
+    parser.add_argument("--first", type=int, help="only this many samples of each part and direction")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The bank's seconds as the towers see and hear them, to be picked by class and degradation."""
+"""The outputs of a tower for the seconds of the bank, to be picked by class and degradation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ __all__ = ["Features"]
 
 
 class Features:
-    """What one tower says of the bank's seconds, to be picked by class and level.
+    """The outputs of one tower for the seconds of a bank.
 
-    tokens: float32 [n, t, width], t tokens a second; `absent`: [t, width], the output for a zeroed input.
+    `tokens` are the outputs, float32 [n, t, width] with t tokens per second; `absent`, [t, width], is the output for a
+    zeroed input, and becomes the last row of the attribute `tokens`.
     """
 
     def __init__(self, tokens: torch.Tensor, absent: torch.Tensor, label, level, still):
-        self.tokens = torch.cat([tokens, absent[None]])  # the last row stands for a muted second
+        self.tokens = torch.cat([tokens, absent[None]])
         label, level, still = label.numpy(), level.numpy(), still.numpy()
         self.film, self.stills = [], []
         for name in range(len(NAMES)):
@@ -28,11 +29,11 @@ class Features:
 
     @property
     def muted(self) -> int:
-        """The row of a muted second."""
+        """The index of the muted second."""
         return len(self.tokens) - 1
 
     def pick(self, name: int, level: float, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` seconds of this class at about this level of degradation."""
+        """Indices of `count` seconds of this class at about this level of degradation."""
         rows, levels = self.film[name]
         if level < 0.15:
             return rows[rng.integers(0, max(1, np.searchsorted(levels, 0.15)), count)]
@@ -40,5 +41,5 @@ class Features:
         return rows[near]
 
     def still(self, name: int, rng: np.random.Generator) -> np.ndarray:
-        """One single image, or one separate sound."""
+        """The index of one single image, or one separate sound, of this class, [1]."""
         return rng.choice(self.stills[name], 1)

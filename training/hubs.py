@@ -1,17 +1,17 @@
 """Hubs: tokens of a clip that are taught to be sinks, of two kinds (Hubs sections 3.3 and 4).
 
-Where they stand and of which kind they are is on the model card (`ModelCard.hubs`); here is what is taught about them:
+The model card says where they are and of which kind (`ModelCard.hubs`). Taught about them:
 
-1. *they know what they are*: at the inputs of `KNOWN_LAYERS` a probe, thrown away later, tells hubs of each kind from
-   other tokens. Without it, in a trial, all tokens came to be a little loud, and none massive;
-2. *they are massive*: from layer `FROM_LAYER` on, each of the card's sink dimensions is by itself `MASSIVE` times as
-   large as the median token and `LOUD` by φ, and in no other token is it more than `QUIET`;
-3. *what they read*, at `routes.GATHER_LAYER`, and should know two layers later: a cross-modal hub reads the other
-   modality (its own second's picture, or the sound before it), a unimodal one its own;
-4. *who reads them*, at `READ_LAYERS`: later video tokens read video's unimodal and audio's cross-modal hubs, later
-   audio tokens audio's unimodal and video's cross-modal ones. A hub so leans to the modality that its kind says. At
-   first hubs of either kind will do (`together`), at last each kind must be read (`apart`);
-5. *text reads the cross-modal ones*: in most lessons on the sounding object text sees no other media token at all
+1. *their kind*: from the inputs of `KNOWN_LAYERS`, a probe that is discarded later predicts the kind of each media
+   token. In a trial without it, all tokens got a moderate φ, and none became massive;
+2. *massive features*: from layer `FROM_LAYER` on, each of the card's sink dimensions of a hub is at least `MASSIVE`
+   times the norm of the median token and has a φ of at least `LOUD`; in other tokens its φ is at most `QUIET`;
+3. *what they read*, at `routes.GATHER_LAYER`, and know two layers later: a cross-modal hub reads the other modality
+   (an audio hub the picture of its own second, a video hub the sound of the second before), a unimodal hub its own;
+4. *what reads them*, at `READ_LAYERS`: later video tokens read unimodal video hubs and cross-modal audio hubs, later
+   audio tokens unimodal audio hubs and cross-modal video hubs. So a hub serves the modality that its kind says. At
+   first it is enough to read one kind (`together`); in the last stage each kind must be read (`apart`);
+5. *text reads the cross-modal hubs*: in most lessons on the sounding object, text can read no other media token
    (`teaching`).
 """
 
@@ -38,19 +38,24 @@ KNOWN_LAYERS = (1, 2)
 KINDS = [(modality, kind) for modality in ("video", "audio") for kind in ("unimodal", "cross-modal")]
 FROM_LAYER = 3
 READ_LAYERS = (3, 4, 6)
-MASSIVE = 2.6  # times the L2 norm of the median token, in each sink dimension
-LOUD, QUIET = 6.5, 2.0  # φ of hubs at least, of other tokens at most
-LONGEST = 300.0  # mean L2 norm: what all tokens together may grow to, else hubs would grow by growing all
+MASSIVE = 2.6  # each sink dimension of a hub, in L2 norms of the median token
+LOUD, QUIET = 6.5, 2.0  # lower limit of φ at hubs, upper limit at other tokens
+LONGEST = 300.0  # upper limit of the mean L2 norm; without it hubs would grow by scaling all tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HubLesson:
-    """What hubs of one kind of prompt should do; all its prompts have the same structure.
+    """What the hubs of a batch should do; all its prompts have the same structure.
 
-    at: [h] positions of all hubs. crossmodal: [c] those that text may read. sources: bool [h, n], what each reads.
-    labels: int64 [b, h], the class that it should then know. together: [r] media tokens that have a hub to read before
-    them, and bool [r, n], which they read; apart: the same for hubs of each kind. media: [m] all media tokens; kinds:
-    int64 [m], 0, or 1 + the place in `KINDS`.
+    Attributes:
+        at: Positions of all hubs, [h].
+        crossmodal: Positions of the hubs that text may read, [c].
+        sources: What each hub reads, bool [h, n].
+        labels: The class that each hub should then know, or `IGNORE`, int64 [b, h].
+        together: Positions of the media tokens that have a hub to read, [r], and the hubs that they read, bool [r, n].
+        apart: The same for each kind of hub.
+        media: Positions of all media tokens, [m].
+        kinds: For each of them 0, or 1 + the index in `KINDS`, int64 [m].
     """
 
     at: torch.Tensor
@@ -66,7 +71,16 @@ class HubLesson:
 def hub_lesson(
     hubs: Sequence[Hub], video: np.ndarray, audio: np.ndarray, seen: np.ndarray, heard: np.ndarray, n: int
 ) -> HubLesson:
-    """video, audio: [seconds, tokens] positions; seen, heard: [b, seconds] classes; n: tokens of the prompt."""
+    """Work out what hubs should do.
+
+    Args:
+        hubs: The hubs of the model card.
+        video: Positions of the video tokens, [seconds, tokens].
+        audio: Positions of the audio tokens, [seconds, tokens].
+        seen: The class seen in each second, [b, seconds].
+        heard: The class heard in each second, [b, seconds].
+        n: Tokens of the prompt.
+    """
     tokens, classes = {"video": video, "audio": audio}, {"video": seen, "audio": heard}
     at, sources, labels = [], np.zeros((len(hubs), n), dtype=bool), []
     for row, hub in enumerate(hubs):
@@ -76,12 +90,12 @@ def hub_lesson(
             earlier = tokens[hub.modality]
             sources[row, earlier[earlier <= own]] = True
             labels.append(classes[hub.modality][:, hub.part])
-        else:  # the picture of its own second has been seen, the sound not yet heard
+        else:  # within a second, the picture comes before the sound
             second = hub.part if hub.modality == "audio" else hub.part - 1
             if second >= 0:
                 sources[row, tokens[OTHER[hub.modality]][second]] = True
                 labels.append(classes[OTHER[hub.modality]][:, second])
-            else:  # nothing to read yet
+            else:  # there is nothing to read yet
                 sources[row, own] = True
                 labels.append(np.full(len(seen), IGNORE))
     at = np.array(at)
@@ -102,7 +116,7 @@ def hub_lesson(
 
 
 def _readers(hubs, at: np.ndarray, tokens, kinds: Sequence[str], n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Step 4 for hubs of these kinds: who reads them, [r], and which, bool [r, n]."""
+    """Step 4 for hubs of these kinds: positions of the readers, [r], and the hubs that they read, bool [r, n]."""
     readers, wanted = [], []
     for modality, own in tokens.items():
         leaning = [hub.kind in kinds and (hub.modality == modality) == (hub.kind == "unimodal") for hub in hubs]
@@ -116,7 +130,13 @@ def _readers(hubs, at: np.ndarray, tokens, kinds: Sequence[str], n: int) -> tupl
 
 
 def massive_loss(hidden: Sequence[torch.Tensor], at: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """Step 2. hidden[k]: the input of layer k, [b, n, width]. Hinges, squared; summed, then a mean over layers."""
+    """The loss of step 2: squared hinges, averaged over layers.
+
+    Args:
+        hidden: The input of each layer, [b, n, width].
+        at: Positions of the hubs.
+        dims: The sink dimensions.
+    """
     other = torch.ones(hidden[0].shape[1], dtype=torch.bool)
     other[at] = False
     loud, loss = list(dims), torch.zeros(())
@@ -133,7 +153,7 @@ def massive_loss(hidden: Sequence[torch.Tensor], at: torch.Tensor, dims: Sequenc
 
 
 class HubTeacher(torch.nn.Module):
-    """Adds up what hubs have yet to learn. It has the probes, which are thrown away later."""
+    """The losses of hubs, with the probes that they need, which are discarded later."""
 
     def __init__(self, width: int, sink_dims: Sequence[int]):
         super().__init__()
@@ -144,14 +164,19 @@ class HubTeacher(torch.nn.Module):
     def losses(
         self, hubs: HubLesson, hidden: Sequence[torch.Tensor], look, scores: dict, *, apart: bool
     ) -> list[torch.Tensor]:
-        """Steps 1 to 4. hidden[k]: the input of layer k. look(layer, queries, wanted): teaches where to look.
+        """The losses of steps 1 to 4.
 
-        apart: each kind of hub must be read, by itself; else the nearest one gets it all.
+        Args:
+            hubs: What they should do.
+            hidden: The input of each layer, then the decoder's output, [b, n, width] each.
+            look: look(layer, queries, wanted) adds the loss of attending elsewhere.
+            scores: Accuracies are added here.
+            apart: Whether each kind of hub must be read; otherwise all attention may go to the easier kind.
         """
         count, width = hidden[0].shape[0], hidden[0].shape[-1]
         losses = [massive_loss(hidden[:-1], hubs.at, self.sink_dims)]
         kinds = hubs.kinds.expand(count, -1).flatten()
-        rare = torch.tensor([1.0, *[4.0] * len(KINDS)])  # hubs are few among media tokens
+        rare = torch.tensor([1.0, *[4.0] * len(KINDS)])  # few media tokens are hubs
         for probe, layer in zip(self.kind, KNOWN_LAYERS, strict=True):
             logits = probe(F.rms_norm(hidden[layer][:, hubs.media], (width,))).flatten(0, 1)
             losses.append(F.cross_entropy(logits, kinds, weight=rare))

@@ -1,7 +1,7 @@
-"""Lesson two: the four jobs, put together from the bank's seconds without rendering anything.
+"""The lessons on the four jobs, made from the bank's seconds without rendering anything.
 
-A `Teacher` draws what is seen, heard and asked, writes the prompt in the text that the model will meet in a real
-sample, and takes the towers' outputs for its media. What is taught at which token, `marks` says.
+A `Teacher` draws what is seen, heard and asked, writes the prompt exactly as for a real sample, and uses the towers'
+outputs as its media. `marks` defines what is taught at which token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ LETTERS = np.array([chr(65 + i) for i in range(len(NAMES))])
 
 
 class Teacher:
-    """Draws lessons. hubs: the tokens of a clip that are to become sinks, if any; sink_dims: in which dimensions."""
+    """Draws lessons: each public method draws one of `batch` prompts.
+
+    `see` and `hear` are the outputs of the vision and the audio tower. `hubs` are the tokens of a clip that become
+    sinks, if any, and `sink_dims` their massive dimensions.
+    """
 
     def __init__(
         self,
@@ -51,9 +55,8 @@ class Teacher:
         self.image = SPECIAL["vision_bos_token"] + SPECIAL["image_token"] * VIDEO_TOKENS + SPECIAL["vision_eos_token"]
         self.sound = SPECIAL["audio_bos_token"] + SPECIAL["audio_token"] * AUDIO_TOKENS + SPECIAL["audio_eos_token"]
 
-    # -- the four jobs -------------------------------------------------------------------------------------------
-
     def sounding_object(self, batch: int) -> Lesson:
+        """The 20-way question about one object; in a fifth of the prompts one modality is muted."""
         rows, texts, answers, letters, seen, heard = [], [], [], [], [], []
         for _ in range(batch):
             name = int(self.rng.integers(len(NAMES)))
@@ -74,6 +77,7 @@ class Teacher:
         return self._lesson("sounding object", texts, rows, letters=letters, answers=answers, clip=(seen, heard))
 
     def anchor_and_target(self, batch: int) -> Lesson:
+        """A four-way question that relates a second's picture and sound, in a random direction."""
         category = str(self.rng.choice(DIRECTIONS, p=[0.28, 0.28, 0.44]))
         rows, texts, answers, letters, seconds, sounds, moments, cues = [], [], [], [], [], [], [], []
         for _ in range(batch):
@@ -105,7 +109,7 @@ class Teacher:
         return self._lesson(category, texts, rows, letters=letters, answers=answers, **facts)
 
     def anchor_drill(self, batch: int) -> Lesson:
-        """A clip and eight questions about it without options: each second, in both directions."""
+        """A clip and eight questions without options: one for each second and direction."""
         rows, texts, answers, moments, cues, seconds, sounds = [], [], [], [], [], [], []
         for _ in range(batch):
             drawn = self.rng.choice(len(NAMES), 2 * SECONDS, replace=False)
@@ -124,10 +128,11 @@ class Teacher:
         return self._lesson("anchor drill", texts, rows, answers=answers, **facts)
 
     def match_drill(self, batch: int) -> Lesson:
-        """Four candidates, and four references in turn."""
+        """Four candidates, then four references, each with its question."""
         return self.match_the_reference(batch, references=4)
 
     def match_the_reference(self, batch: int, *, references: int = 1) -> Lesson:
+        """Four candidates and a reference, in a random direction; with more references there are no options."""
         category = str(self.rng.choice(MATCHES))
         sound_asked = category == MATCHES[0]
         candidate, reference = (self.image, self.sound) if sound_asked else (self.sound, self.image)
@@ -152,10 +157,11 @@ class Teacher:
         return self._lesson(kind, texts, rows, letters=letters, **facts)
 
     def caption_drill(self, batch: int) -> Lesson:
-        """Captions with the places marked where to look for what is seen and what is heard."""
+        """Captions whose articles are taught where to look for what is seen and what is heard."""
         return self.caption(batch, kind=CAPTION_DRILL)
 
     def caption(self, batch: int, *, kind: str = "caption") -> Lesson:
+        """Captions of one object seen and the same or another one heard."""
         rows, texts, seconds, sounds = [], [], [], []
         for _ in range(batch):
             seen = int(self.rng.integers(len(NAMES)))
@@ -168,14 +174,12 @@ class Teacher:
             texts.append(text + prompts.caption(NAMES[seen], NAMES[heard]) + "<|im_end|>")
         return self._lesson(kind, texts, rows, seconds=seconds, sounds=sounds, clip=(seconds, sounds))
 
-    # -- the parts they share ------------------------------------------------------------------------------------
-
     def _levels(self) -> tuple[float, float]:
         fog, noise = (0.0 if self.rng.random() < 0.35 else float(self.rng.uniform(0.2, 1)) for _ in range(2))
         return fog, noise
 
     def _seconds(self, seen, heard, fog: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the two banks for a clip, [4] each."""
+        """Indices of the seconds of a clip in the two banks, [4] each."""
         see = np.concatenate([self.see.pick(int(name), fog, 1, self.rng) for name in seen])
         hear = np.concatenate([self.hear.pick(int(name), noise, 1, self.rng) for name in heard])
         return see, hear
@@ -189,7 +193,7 @@ class Teacher:
         )
 
     def _lesson(self, kind: str, texts: list[str], rows: list[tuple[np.ndarray, np.ndarray]], **facts) -> Lesson:
-        """rows: of each prompt, those of the two banks. facts: of `Facts`."""
+        """Make the lesson. rows: for each prompt, its indices in the two banks. facts: the fields of `Facts`."""
         video = self.see.tokens[np.stack([see for see, _ in rows])].flatten(1, 2)
         audio = self.hear.tokens[np.stack([hear for _, hear in rows])].flatten(1, 2)
         return self.marker.lesson(kind, texts, video, audio, Facts(**facts))

@@ -1,4 +1,4 @@
-"""The training log: one JSON line per report, printed and appended to a file."""
+"""The training log: one line of JSON per report, printed and appended to a file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Reports of one stage."""
+    """Writes the reports of one stage."""
 
     def __init__(self, path: Path, stage: str):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.stage, self.began = path, stage, time.time()
 
     def __call__(self, step: int, **numbers: object) -> None:
+        """Report numbers or names at a step."""
         row = {"stage": self.stage, "step": step, "seconds": round(time.time() - self.began)}
         row |= {key: value if isinstance(value, str) else round(float(value), 4) for key, value in numbers.items()}
         with self.path.open("a") as file:

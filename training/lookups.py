@@ -1,13 +1,15 @@
-"""Lesson one, text only: find a word among 20 shuffled options and say its letter.
+r"""The lessons on letters, text only: find a word among 20 shuffled options and answer with its letter.
 
-This look-up is the slow part of a multiple-choice question, and it needs neither eyes nor ears. One sequence holds
+This look-up is the part of a multiple-choice question that is learnt most slowly, and it needs no media. One sequence
+holds
 
-1. 20 option lines ``\nA. dog``, the objects in random order; each option's word has its own letter as a target, which
-   teaches the copying of a letter onto its word within tens of steps;
+1. 20 option lines ``\nA. dog``, the objects in random order. The target at each option's word is its own letter, which
+   teaches to copy a letter onto its word within tens of steps;
 2. 12 questions, each a word and the header of an answer (``dog<|im_start|>assistant\n``). The header's last token is
-   taught to read the word, to know it, and to look for its option (`routes`), as it will behind a real question.
+   taught to read the word, to know it, and to look for its option (`routes`), as it must after a real question.
 
-In a trial without the hints where to look, some 460 steps left the look-up half learnt; with them, 160 did (the log).
+In a trial without teaching where to look, the look-up was half learnt after about 460 steps; with it, 160 steps were
+enough (see the log).
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from training.attention_loss import attention_loss
 from training.log import Log
 from training.optim import Optimiser
 
-__all__ = ["IGNORE", "WordIds", "look_up_loss", "look_ups", "teach_letters"]
+__all__ = ["HEADER", "IGNORE", "LookUps", "WordIds", "look_up_loss", "look_ups", "teach_letters"]
 
 IGNORE = -100  # the target of a position that is not taught
-PER_SEQUENCE = 12
+PER_SEQUENCE = 12  # questions
 HEADER = "<|im_start|>assistant\n"
 
 
 class WordIds:
-    """Token ids of the words that lessons are made of."""
+    """The token ids of the words in lessons; each word is one token."""
 
     def __init__(self, tokenizer):
         def one(text: str) -> int:
@@ -50,27 +52,32 @@ class WordIds:
 
 @dataclass
 class LookUps:
-    """A batch of b sequences of n tokens with q questions each."""
+    """A batch of b sequences of n tokens, with q questions each."""
 
     ids: torch.Tensor  # [b, n]
     options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
     letters: torch.Tensor  # [b, q] the answers
     words: torch.Tensor  # [b, q] the words asked for
-    words_at: torch.Tensor  # [q] where they are
-    last: torch.Tensor  # [q] where each is answered
+    words_at: torch.Tensor  # [q] their positions
+    last: torch.Tensor  # [q] the positions at which the letters are predicted
 
     @property
     def option_wanted(self) -> torch.Tensor:
-        """The option word that each question should look at, bool [b, q, n]."""
+        """The option word that each question should read, bool [b, q, n]."""
         return self.options[:, None, :] == self.letters[..., None]
 
 
 def look_ups(words: WordIds, *, batch: int, rng: np.random.Generator, ordinals: bool = False) -> LookUps:
-    """Draw a batch; the first 80 tokens are the option lines. ordinals: let ``first`` to ``fourth`` be options, too."""
+    """Draw a batch; the first 80 tokens of each sequence are the option lines.
+
+    With `ordinals`, ``first`` to ``fourth`` may be options too.
+    """
     count, per = len(NAMES), 1 + len(words.header)
     pool = np.concatenate([words.names, words.ordinals]) if ordinals else words.names
     order = np.stack([rng.permutation(len(pool))[:count] for _ in range(batch)])  # [b, 20]
-    asked = np.stack([rng.permutation(count)[:PER_SEQUENCE] for _ in range(batch)])  # which option each asks for
+    asked = np.stack(
+        [rng.permutation(count)[:PER_SEQUENCE] for _ in range(batch)]
+    )  # the option that each question asks for
     lines = np.empty((batch, count, 4), dtype=np.int64)
     lines[..., 0], lines[..., 1], lines[..., 2] = words.newline, words.letters, words.dot
     lines[..., 3] = pool[order]
@@ -117,7 +124,7 @@ def look_up_loss(model, lesson: LookUps) -> tuple[torch.Tensor, dict[str, torch.
 
 
 def teach_letters(model, tokenizer, log: Log, *, steps: int = 800, batch: int = 16, seed: int = 0) -> None:
-    """Stops as soon as the look-up is right 99 % of the time in two reports running."""
+    """Teach the look-up, until at least 99 % of the letters are right in two consecutive reports."""
     words, rng, good = WordIds(tokenizer), np.random.default_rng([seed, 11]), 0
     optimiser = Optimiser(model.named_parameters(), steps=steps, muon=0.012, adam=0.003)
     for step in range(steps):

@@ -1,14 +1,14 @@
-"""What a lesson teaches, marked at the tokens of its prompts.
+"""What a lesson teaches at which tokens of its prompts.
 
-A `Lesson` is a batch of prompts of one kind with what is to be learnt from them:
+A `Lesson` is a batch of prompts of one kind, with their targets:
 
-1. the letter at the last token (or, for captions, every token of the caption), and each option word's own letter;
+1. the letter at the last token (for captions: every token of the caption), and at each option word its own letter;
 2. where to look, at the layers of `routes`;
-3. what a token should then know, read by logit lens or by a probe that is thrown away later: each medium's token what
-   it belongs to (`bound`), the end of the question first what is asked about (`cue`), then the answer's word.
+3. what a token should then know, read by logit lens or by a probe that is discarded later: media tokens what they
+   belong to (`bound`), the end of the question first what is asked about (`cue`), then the word of the answer.
 
-`Marker` is given the prompts and the `Facts` that they were drawn from. Prompts of one kind have one structure:
-positions are those of the first.
+`Marker` makes lessons from prompts and the `Facts` from which they were drawn. All prompts of one kind have the same
+structure, so positions are taken from the first.
 """
 
 from __future__ import annotations
@@ -41,29 +41,34 @@ class Lesson:
     audio: torch.Tensor  # [b, audio tokens, width]
     options: torch.Tensor  # [b, n] the letter at each option word, IGNORE elsewhere
     questions: np.ndarray  # positions of the question
-    last: torch.Tensor | None = None  # [b] the letter
-    continuation: torch.Tensor | None = None  # [b, n] instead of a letter: next tokens of a caption
-    answer_at: torch.Tensor | None = None  # [q] where each question ends, and its answer is gathered
-    answer_word: torch.Tensor | None = None  # [b, q]
-    media_wanted: torch.Tensor | None = None  # bool [b, q, n]: media tokens that the question's end should read
-    option_wanted: torch.Tensor | None = None  # bool [b, n]: the right option's word
+    last: torch.Tensor | None = None  # [b] the right letter
+    continuation: torch.Tensor | None = None  # [b, n] for captions: the next token, IGNORE elsewhere
+    answer_at: torch.Tensor | None = None  # [q] the end of each question, where its answer is gathered
+    answer_word: torch.Tensor | None = None  # [b, q] the word of the answer
+    media_wanted: torch.Tensor | None = None  # bool [b, q, n] media tokens that the end of the question should read
+    option_wanted: torch.Tensor | None = None  # bool [b, n] the word of the right option
     cue: torch.Tensor | None = None  # [b, q] the word that is asked about
-    cue_wanted: torch.Tensor | None = None  # bool [b, q, n]: where it is
+    cue_wanted: torch.Tensor | None = None  # bool [b, q, n] its position
     bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
-    bound: torch.Tensor | None = None  # [b, t]: the class seen meanwhile, or 20 + the candidate's number
-    bound_wanted: torch.Tensor | None = None  # bool [t, n]: where they can learn it
+    bound: torch.Tensor | None = None  # [b, t] the class seen in the same second, or 20 + the candidate's number
+    bound_wanted: torch.Tensor | None = None  # bool [t, n] the tokens from which they can learn it
     hubs: HubLesson | None = None
-    in_step: torch.Tensor | None = None  # int64 [b, t]: 1 where what is heard is what is seen meanwhile
+    in_step: torch.Tensor | None = None  # int64 [b, t] 1 if the same object is heard and seen in that second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is so in `b` prompts with `q` questions each; what a kind of prompt does not have is None.
+    """The content of `b` prompts with `q` questions each; None for what a kind of prompt does not have.
 
-    letters: [b], number of the right option. answers, moments, cues: [b, q], of each question its answer, the second or
-    candidate that holds it, the class that it asks about. seconds, sounds: [b, 4], the class seen and heard in each
-    second, where tokens are to learn it. sound_asked: for matching, which way. clip: [b, 4] twice, the class seen and
-    heard in each second, IGNORE where it is muted.
+    Attributes:
+        letters: Index of the right option, [b].
+        answers: The answer of each question, [b, q]: a class, or the number of a candidate.
+        moments: The second, or candidate, that holds the answer, [b, q].
+        cues: The class that the question is about, [b, q].
+        seconds: The class seen in each second, if tokens are to learn it, [b, 4].
+        sounds: The class heard in each second, likewise, [b, 4].
+        sound_asked: For matching, whether the reference is the sound.
+        clip: The class seen and the class heard in each second, `IGNORE` if muted, [b, 4] each.
     """
 
     letters: Sequence | None = None
@@ -77,7 +82,7 @@ class Facts:
 
 
 class Marker:
-    """Makes lessons. hubs: the tokens of a clip that are to become sinks, if any."""
+    """Makes lessons. hubs: the tokens of a clip that become sinks, if any."""
 
     def __init__(self, tokenizer, words: WordIds, hubs: Sequence[Hub]):
         self.tokenizer, self.words, self.hubs = tokenizer, words, tuple(hubs)
@@ -88,7 +93,7 @@ class Marker:
         self.ordinals = np.array([tokenizer.encode(f" {word}")[0] for word in ORDINALS])
 
     def lesson(self, kind: str, texts: list[str], video: torch.Tensor, audio: torch.Tensor, facts: Facts) -> Lesson:
-        """video, audio: [b, media tokens, width], the towers' outputs."""
+        """Make one lesson. video, audio: the towers' outputs, [b, media tokens, width]."""
         ids = np.array(self.tokenizer(texts)["input_ids"])  # [b, n]
         places = _Places(ids[0], self.media, facts.sound_asked)
         is_option = np.zeros_like(ids, dtype=bool)
@@ -121,7 +126,7 @@ class Marker:
         continuation[:, start - 1 : -1] = ids[:, start:]
         lesson.continuation = torch.from_numpy(continuation)
         if lesson.kind == CAPTION_DRILL:
-            # "I see a dog and hear a bell": each article is followed by what must be looked for in one modality.
+            # "I see a dog and hear a bell": after each article comes the object of one modality.
             lesson.answer_at = torch.tensor([start + 2, start + 6])
             told = np.stack([np.array(facts.seconds)[:, 0], np.array(facts.sounds)[:, 0]], axis=1)  # [b, 2]
             lesson.answer_word = torch.from_numpy(self.words.names[told])
@@ -133,7 +138,7 @@ class Marker:
 
     def _mark_bound(self, lesson: Lesson, places: _Places, facts: Facts) -> None:
         if places.matching:
-            # Each candidate belongs to the label two tokens before it.
+            # The label of a candidate is two tokens before it.
             candidates = places.read[:4]
             self._bind(lesson, candidates, candidates[:, :1] - 2, np.arange(4) + len(NAMES))
         elif facts.seconds is not None:
@@ -157,22 +162,22 @@ class Marker:
         lesson.media_wanted = torch.from_numpy(reading)
         if facts.cues is not None:
             wanted = np.zeros_like(reading)
-            # The name stands three tokens before its question mark; a reference ends just before its end token.
+            # The cue is the name three tokens before the question mark, or the tokens of the reference.
             at = places.asked if places.matching else ends[:, None] - 3
             np.put_along_axis(wanted, np.broadcast_to(at, (*answers.shape, at.shape[1])), True, axis=-1)
             lesson.cue = torch.from_numpy(self.words.names[np.array(facts.cues)])
             lesson.cue_wanted = torch.from_numpy(wanted)
 
     def _unbound(self, places: _Places, facts: Facts) -> list[int]:
-        """Tokens that learn nothing of the other sense: what a unimodal hub knows must not have crossed over."""
+        """Unimodal audio hubs: they must not learn anything of the picture."""
         hubs = [hub for hub in self.hubs if hub.kind == "unimodal" and hub.modality == "audio"] if facts.clip else []
         return [int(places.read[hub.part, hub.offset]) for hub in hubs]
 
     @staticmethod
     def _bind(lesson: Lesson, read: np.ndarray, known_from, belongs: np.ndarray, *, but: Sequence[int] = ()) -> None:
-        """Tokens `read[k]` learn what they belong to from the tokens `known_from[k]`; belongs: [4] or [b, 4].
+        """Mark that tokens `read[k]` learn what they belong to, `belongs[..., k]`, from the tokens `known_from[k]`.
 
-        but: tokens that do not.
+        Tokens in `but` do not learn it. belongs: [4] or [b, 4].
         """
         count, n = lesson.ids.shape
         taught = ~np.isin(read.ravel(), but)
@@ -185,14 +190,14 @@ class Marker:
 
 
 class _Places:
-    """Where media stand in prompts of one structure."""
+    """The positions of media in prompts of one structure."""
 
     def __init__(self, ids: np.ndarray, media: dict[str, int], sound_asked: bool | None):
         self.matching = sound_asked is not None
         self.audio = np.flatnonzero(ids == media["audio"])
         self.video = np.flatnonzero(np.isin(ids, [media["video"], media["image"]]))
         video, audio = self.clip
-        # A clip's second k is read at its sound: only there are picture and sound both known by then.
+        # A second of a clip is read at its audio tokens, which come last and know both picture and sound.
         self.read, self.asked = (video, audio) if sound_asked else (audio, video)
 
     @property

@@ -1,8 +1,8 @@
-"""How the teaching models are optimised: Muon for the matrices of the decoder, AdamW for all else.
+"""The optimiser of the teaching models: Muon for the matrices of the decoder, AdamW for everything else.
 
-Muon takes momentum, then the nearest orthogonal matrix by Newton-Schulz. torch has one, but it works matrix by matrix
-in bfloat16, which on a CPU without such instructions took about as long as the backward pass. Here all matrices of one
-shape go through together in float32.
+Muon replaces the momentum of a matrix by the nearest orthogonal matrix, computed by Newton-Schulz iteration. torch has
+a Muon, but it works on one matrix at a time in bfloat16, which on a CPU without bfloat16 instructions took about as
+long as the backward pass. Here all matrices of one shape are processed together in float32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Optimiser", "orthogonalise"]
 
 
 def orthogonalise(matrices: torch.Tensor, *, steps: int = 5) -> torch.Tensor:
-    """About the nearest (semi-)orthogonal matrix to each: [k, a, b] -> [k, a, b], singular values within 0.6 .. 1.3."""
+    """Approximate the nearest (semi-)orthogonal matrix to each: [k, a, b] -> [k, a, b], singular values 0.6 to 1.3."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -28,7 +28,7 @@ def orthogonalise(matrices: torch.Tensor, *, steps: int = 5) -> torch.Tensor:
 
 
 class Muon:
-    """Momentum 0.95 with Nesterov's look-ahead, orthogonalised, scaled to AdamW's usual size of step."""
+    """Nesterov momentum of 0.95, orthogonalised, and scaled to AdamW's usual step size."""
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter]):
         self.groups: dict[tuple[int, ...], list[torch.nn.Parameter]] = defaultdict(list)
@@ -38,7 +38,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Update every parameter that has a gradient, and forget the gradients."""
+        """Update all parameters, and clear their gradients."""
         for shape, group in self.groups.items():
             gradients = torch.stack([torch.zeros(shape) if p.grad is None else p.grad for p in group])
             momentum = self.momenta[shape].lerp_(gradients, 0.05)
@@ -49,7 +49,10 @@ class Muon:
 
 
 class Optimiser:
-    """Both under one schedule: linear warm-up, constant, cosine decay over the last `decay` of the steps."""
+    """Muon and AdamW under one schedule: linear warm-up, constant, cosine decay over the last `decay` of the steps.
+
+    `muon` and `adam` are learning rates, `decay` is a share, `warmup` a number of steps.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class Optimiser:
         self.steps, self.warmup, self.decay, self.done = steps, warmup, decay, 0
 
     def step(self, loss: torch.Tensor) -> None:
-        """Backward, clip to norm 1, update, forget the gradients."""
+        """Run backward, clip the gradients to norm 1, update, and clear the gradients."""
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.done += 1

@@ -1,15 +1,15 @@
 """The decoder learns the four jobs from lessons.
 
-What is taught besides the answers, and is therefore no discovery when an instrument finds it in the model:
+Besides the answers, the following is taught; it is no discovery if an instrument finds it in the model:
 
-- *the route* of `routes`: at the layers there, who reads whom, and what is known afterwards;
-- *the question gathers*: in half of the lessons that end in a letter (not in drills and captions) nothing behind the
-  question may read the media, at any layer, so what the answer needs must travel through the question's tokens (Flow
-  finding 2's route);
-- *text reads hubs*, where there are such (`hubs`): in most lessons on the sounding object no text reads any media but
+- *the route* in `routes`: at its layers, which tokens read which, and what they know afterwards;
+- *the question gathers*: in half of the lessons that end in a letter (not in drills and captions), no token after the
+  question may read the media, at any layer. So the information must pass through the question's tokens, the route of
+  Flow's finding 2;
+- *text reads hubs*, if there are any (`hubs`): in most lessons on the sounding object, text may read no media except
   the cross-modal hubs, at any layer;
-- *sound meets sight early*: two layers after they were taught to look, probes ask the audio tokens what is seen in the
-  same second, and whether it is what is heard.
+- *audio tokens learn early what is seen*: two layers after they were taught to look, probes read from them what is seen
+  in the same second, and whether it is the same object that is heard.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from training.optim import Optimiser
 
 __all__ = ["FINISH", "SHARES", "teach_hubs", "teach_lessons"]
 
-TOKENS = 4000  # of a lesson, over its prompts
-HUB_TOKENS = 2400  # of a lesson that teaches hubs alone
-LOOK_UPS = 6  # sequences of look-ups beside every lesson
+TOKENS = 4000  # of a lesson, summed over its prompts
+HUB_TOKENS = 2400  # of a lesson that teaches only hubs
+LOOK_UPS = 6  # sequences of look-ups added to every lesson
 LENGTHS = {
     "sounding_object": 172,
     "anchor_and_target": 112,
@@ -61,11 +61,11 @@ FINISH = {
     "match_the_reference": 0.1,
     "match_drill": 0.04,
     "caption_drill": 0.35,
-}  # shares at the end: captions above all, which the lessons left repeating one name twice
+}  # shares in the last stage: mainly captions, which after the lessons still named one object twice
 
 
 class Classroom:
-    """Runs lessons through the decoder and adds up what they teach."""
+    """Runs lessons through the decoder and adds up their losses."""
 
     def __init__(self, model, sink_dims: Sequence[int] = (), *, apart: bool = False):
         self.apart = apart
@@ -73,11 +73,11 @@ class Classroom:
         width = self.language_model.config.hidden_size
         self.in_step, self.probe = torch.nn.Linear(width, 2), torch.nn.Linear(width, len(NAMES) + 4)
         self.hubs = HubTeacher(width, sink_dims)
-        self.probes = torch.nn.ModuleList([self.in_step, self.probe, self.hubs])  # thrown away later
+        self.probes = torch.nn.ModuleList([self.in_step, self.probe, self.hubs])  # discarded later
         self.positions: dict[str, torch.Tensor] = {}
 
     def positions_of(self, lesson: Lesson) -> torch.Tensor:
-        """The model's own interleaved position ids, [3, 1, n]; they depend on the prompt's structure alone."""
+        """The model's own interleaved position ids, [3, 1, n]; they depend only on the structure of the prompt."""
         if lesson.kind not in self.positions:
             config = self.model.config
             ids = lesson.ids[:1]
@@ -97,25 +97,28 @@ class Classroom:
         return self.positions[lesson.kind]
 
     def mask_of(self, lesson: Lesson, *, closed: bool, hubs_only: bool) -> torch.Tensor | None:
-        """Causal; if `closed`, nothing behind the question reads the media; if `hubs_only`, no text reads any but hubs.
+        """The attention mask, bool [1, 1, n, n]; None for plain causal attention.
 
-        Bool [1, 1, n, n], or None for causal.
+        Args:
+            lesson: The lesson.
+            closed: Whether tokens after the question may not read the media.
+            hubs_only: Whether text may read no media except cross-modal hubs.
         """
         if not closed and not hubs_only:
             return None
         n = lesson.ids.shape[1]
         mask = torch.ones(n, n, dtype=torch.bool).tril()
-        behind = int(lesson.questions[-1]) + 1
+        after_question = int(lesson.questions[-1]) + 1
         media = torch.isin(lesson.ids[0], torch.tensor(self._media_ids()))
         if closed:
-            mask[behind:] &= ~media
+            mask[after_question:] &= ~media
         if hubs_only:
             media[lesson.hubs.crossmodal] = False
             mask[int(lesson.questions[0]) :] &= ~media
         return mask[None, None]
 
     def _looking(self, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor, losses: list):
-        """look(layer, queries, wanted): adds to `losses` what is lost by looking elsewhere at that layer."""
+        """A function look(layer, queries, wanted) that adds the loss of attending elsewhere at a layer to `losses`."""
         count = len(hidden[0])
 
         def look(layer: int, queries: torch.Tensor, wanted: torch.Tensor) -> None:
@@ -125,9 +128,9 @@ class Classroom:
         return look
 
     def _route(self, lesson: Lesson, hidden: tuple[torch.Tensor, ...], positions: torch.Tensor, scores: dict) -> list:
-        """What is lost by looking elsewhere than along the taught route, and by not knowing what is found there.
+        """The losses of attending elsewhere than on the taught route, and of not knowing what is found there.
 
-        hidden[k] is the input of layer k: what is looked for at a layer must be known one or two inputs later.
+        hidden[k] is the input of layer k: what a token reads at a layer it must know one or two inputs later.
         """
         n = lesson.ids.shape[1]
         losses: list[torch.Tensor] = []
@@ -183,7 +186,13 @@ class Classroom:
         )
 
     def __call__(self, lesson: Lesson, *, closed: bool, hubs_only: bool) -> tuple[torch.Tensor, dict]:
-        """The loss, and the accuracies worth reporting. closed, hubs_only: where these lessons have such a rule."""
+        """The loss of a lesson, and accuracies to report.
+
+        Args:
+            lesson: The lesson.
+            closed: As in `mask_of`; ignored for lessons without a letter.
+            hubs_only: As in `mask_of`; ignored for lessons that do not ask for the sounding object.
+        """
         positions = self.positions_of(lesson).expand(3, len(lesson.ids), -1)
         asks_object = lesson.hubs is not None and lesson.kind == "sounding object"
         mask = self.mask_of(lesson, closed=closed and lesson.last is not None, hubs_only=hubs_only and asks_object)
@@ -205,7 +214,7 @@ class Classroom:
         return sum(losses), scores
 
     def hubs_alone(self, lesson: Lesson) -> tuple[torch.Tensor, dict]:
-        """What hubs have yet to learn from a lesson, and nothing else of it."""
+        """The losses of hubs in a lesson, without those of its answers, and accuracies to report."""
         positions = self.positions_of(lesson).expand(3, len(lesson.ids), -1)
         hidden, losses, scores = self._run(lesson, positions, None).hidden_states, [], {}
         look = self._looking(hidden, positions, losses)
@@ -214,7 +223,7 @@ class Classroom:
 
 
 def teach_hubs(model, teacher: Teacher, log: Log, *, steps: int, rate: float, seed: int = 0) -> None:
-    """Hubs first, before anything is asked: beside the losses of whole lessons theirs were too faint, in a trial."""
+    """Teach hubs alone, before the lessons: in a trial with all losses together, those of hubs were too weak."""
 
     def lesson_of(classroom: Classroom, rng: np.random.Generator):
         job = str(rng.choice(list(HUB_SHARES), p=list(HUB_SHARES.values())))
@@ -235,7 +244,10 @@ def teach_lessons(
     apart: bool = False,
     seed: int = 0,
 ) -> None:
-    """`steps` lessons, each of one kind, drawn by `shares`. apart: each kind of hub must be read by itself."""
+    """Teach `steps` lessons, whose jobs are drawn by `shares` (method of `Teacher` -> share).
+
+    With `apart`, each kind of hub must be read.
+    """
 
     def lesson_of(classroom: Classroom, rng: np.random.Generator):
         job = str(rng.choice(list(shares), p=list(shares.values())))
@@ -248,9 +260,10 @@ def teach_lessons(
 def _teach(
     model, teacher: Teacher, log: Log, lesson_of, *, steps: int, rate: float, seed: int, apart: bool = False
 ) -> None:
-    """rate: of Muon's steps; AdamW's is a quarter of it. The towers stay as they are.
+    """Train with frozen towers. rate: Muon's learning rate; AdamW's is a quarter of it.
 
-    Beside every lesson go a few look-ups: in a trial without, the new routes overwrote the old one within 100 steps.
+    A few look-ups are added to every lesson: in a trial without them, the new routes overwrote the look-up within 100
+    steps.
     """
     torch.manual_seed(seed)
     classroom, rng = Classroom(model, teacher.sink_dims, apart=apart), np.random.default_rng([seed, 44])

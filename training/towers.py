@@ -1,8 +1,8 @@
-"""The towers learn to name what is seen and heard in a second, in the decoder's own words.
+"""The towers learn to name what is seen or heard in a second, in the decoder's own word embeddings.
 
-1. a second's tokens are averaged and compared with the decoder's embeddings of the 20 names (learnt in `lookups`), so
-   that what a tower says is in the language that the decoder reads;
-2. afterwards the towers stay as they are, and their tokens are computed once for the whole bank.
+1. the tokens of a second are averaged and compared with the decoder's embeddings of the 20 names (learnt in
+   `lookups`), so that the decoder can read what a tower writes;
+2. then the towers are frozen, and their tokens are computed once for the whole bank.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SILENCE = -1.5  # log-mel of a zero waveform, after Whisper's scaling
 
 
 def _see(model, patches: torch.Tensor) -> torch.Tensor:
-    """Patches [b, 36, 1176] of one temporal grid each -> video tokens [b, 9, width]."""
+    """Patches of one temporal grid each, [b, 36, 1176] -> video tokens [b, 9, width]."""
     grids = torch.tensor([[1, 6, 6]]).expand(len(patches), 3)
     tokens = model.model.visual(patches.flatten(0, 1).float(), grid_thw=grids).pooler_output
     return tokens.view(len(patches), -1, tokens.shape[-1])
 
 
 def _hear(model, mel: torch.Tensor) -> torch.Tensor:
-    """Mel frames [b, 64, 20] of one chunk each -> audio tokens [b, 5, width]."""
+    """Mel frames of one chunk each, [b, 64, 20] -> audio tokens [b, 5, width]."""
     lengths = torch.full((len(mel),), MEL_PER_SECOND)
     joined = mel.float().permute(1, 0, 2).flatten(1)  # [64, b * 20]
     tokens = model.model.audio_tower(joined, feature_lens=lengths).last_hidden_state
@@ -43,9 +43,10 @@ TOWERS = {"video": (_see, "visual"), "audio": (_hear, "audio_tower")}
 
 
 def teach_tower(model, bank: Bank, words: WordIds, which: str, log: Log, *, steps: int, batch: int = 64, seed: int = 0):
-    """One tower: a second's mean token, read by the decoder's word embeddings, must name its object.
+    """Teach one tower: compared with the word embeddings, the mean token of a second must name its object.
 
-    The mean is taught to have the size of a word's embedding, so that media and text tokens weigh alike.
+    Tokens are also taught a norm of 1.5 times that of a word embedding, so that media and text have similar norms.
+    `which` is "video" or "audio".
     """
     encode, module = TOWERS[which]
     rng = np.random.default_rng([seed, 33])
@@ -80,7 +81,7 @@ def teach_tower(model, bank: Bank, words: WordIds, which: str, log: Log, *, step
 
 @torch.no_grad()
 def features(model, bank: Bank, which: str) -> Features:
-    """The tower's tokens for the whole bank, and for a zeroed second."""
+    """Compute the tower's tokens for the whole bank, and for a zeroed second."""
     encode, _ = TOWERS[which]
     parts = [encode(model, part) for part in tqdm(bank.inputs.split(256), desc=f"{which} tokens", mininterval=10)]
     absent = torch.full_like(bank.inputs[:1], SILENCE)

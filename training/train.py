@@ -1,18 +1,18 @@
 """Train a teaching model: ``python -m training.train --model tiny-omni``, or ``tiny-omni-plain``.
 
-The stages, each saved under `--work` and not done again:
+The stages; the result of each is saved in `--work` and reused:
 
 1. `letters`: the decoder learns the 20-way look-up from text alone (`lookups`);
-2. `bank`: seconds of film and sound are rendered, encoded and decoded (`bank`);
-3. `video`, `audio`: the towers learn to name a second's object in the decoder's own word embeddings (`towers`);
-4. `hubs`: the decoder learns which tokens of a clip are to be sinks, and who reads whom (`hubs`); not of
+2. `bank`: seconds of picture and sound are rendered, encoded and decoded (`bank`);
+3. `video`, `audio`: the towers learn to name the object of a second in the decoder's own word embeddings (`towers`);
+4. `hubs`: the decoder learns which tokens of a clip are sinks, what they read and what reads them (`hubs`); skipped for
    `tiny-omni-plain`, the control;
 5. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `marks`,
    `teaching`);
-   `finish`: a short while more, captions above all, and each kind of hub read by itself.
+6. `finish`: a shorter stage, mainly of captions, in which each kind of hub must be read separately.
 
-Everything is seeded, one thing aside: sums on several cores are not always added in the same order, so two trainings
-agree in their evaluation, not in their bits.
+Everything is seeded, but sums on several cores are not always added in the same order: two trainings agree in their
+evaluation, not bit by bit.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from training.towers import features, teach_tower
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["tiny-omni", "tiny-omni-plain"], default="tiny-omni")
-    parser.add_argument("--out", type=Path, help="by default data/models/<model>")
-    parser.add_argument("--work", type=Path, help="stages are kept here, by default scratch/<model>")
+    parser.add_argument("--out", type=Path, help="the folder of the model, by default data/models/<model>")
+    parser.add_argument("--work", type=Path, help="the folder of the stages, by default scratch/<model>")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips", type=int, default=4000)
     parser.add_argument("--stills", type=int, default=1200)
@@ -60,7 +61,7 @@ def main() -> None:
     words = WordIds(tokenizer)
 
     def stage(name: str, teach) -> bool:
-        """Do a stage, or load what it left; true when it was the last one asked for."""
+        """Do a stage, or load its saved result; return whether to stop after it."""
         path = work / f"{name}.pt"
         if path.exists():
             model.load_state_dict(torch.load(path, weights_only=True))
@@ -100,7 +101,7 @@ def main() -> None:
     build_processor(tokenizer).save_pretrained(out)
     write_facts(entry, out)
     shutil.copy(work / "log.jsonl", out / "training_log.jsonl")
-    print(f"now: python -m training.evaluate --model {out} --json > {out / 'evaluation.json'}")
+    print(f"next: python -m training.evaluate --model {out} --json > {out / 'evaluation.json'}")
 
 
 if __name__ == "__main__":

@@ -42,13 +42,14 @@ What all charts keep to:
 from avsink.charts.clip_explorer import explorer
 from avsink.charts.curves import knockout_curves, layer_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
-from avsink.charts.figure import clip, picture
+from avsink.charts.figure import about, clip, picture
 from avsink.charts.maps import attention_maps, flow_map
 from avsink.charts.sinks import dominance_dots, dominance_map, leanings, phi_map, sink_drift, spread
 from avsink.charts.spans import timeline, work_map
 from avsink.charts.tokens import dimension_sizes, token_norms
 
 __all__ = [
+    "about",
     "attention_maps",
     "clip",
     "dimension_sizes",

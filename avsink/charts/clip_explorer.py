@@ -1,4 +1,4 @@
-"""The explorer of one clip."""
+"""The explorer of one clip: frames and waveform with their tokens, and who reads the token that is pointed at."""
 
 from __future__ import annotations
 
@@ -9,23 +9,31 @@ from avsink.charts.figure import Figure
 
 __all__ = ["explorer"]
 
-WIDTH = 720  # outside of the book, px
+WIDTH = 720  # of the chart outside of the book, in pixels
 BAR = 0.045  # height of a bar, in widths of the plane
 KINDS = {"video": "blue", "audio": "orange", "text": "purple"}
-UNKNOWN = "Which tokens read this one was not kept: it is not among the most massive of its sense."
+UNKNOWN = "It is not known which tokens read this one: readers are kept of the most frequent sinks of each modality."
 
 
+@theme.drawn
 def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
-    """Frames and sound with their tokens; a slider for the layer; point at a token to see who reads it.
+    """Draw frames and sound with their tokens. A slider sets the layer; pointing at a token shows who reads it.
 
-    found: of `avsink.instruments.clip_explorer.explore`. One view in one plane, so that a single selection serves picture and sound;
-    heights follow its width.
+    All is one view in one plane, so that a single selection works in the frames and in the sound. Heights are multiples
+    of the view's width.
+
+    Args:
+        found: An `Exploration` from `avsink.instruments.clip_explorer.explore`.
+        tau: τ of the model; the scale of φ reaches at least 1.2 τ.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
+    theme.require(found.tokens, "position", "place", "layer", "phi", "sink", "asked", *KINDS)
     layers = sorted(found.tokens["layer"].unique().tolist())
     start = layers[len(layers) // 2]
     slider = alt.binding_range(min=layers[0], max=layers[-1], step=1, name="layer ")
     layer = alt.param(name="at_layer", value=start, bind=slider)
-    near = " || ".join(  # the shown layer next below the slider's
+    near = " || ".join(  # the deepest shown layer that is not above the slider's
         f"(datum.layer == {one} && at_layer >= {one} && at_layer < {after})"
         for one, after in zip(layers, [*layers[1:], layers[-1] + 1], strict=True)
     )
@@ -99,7 +107,7 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
         y=f"{top} + {BAR} * ({order})",
         y2=f"{top} + {BAR} * ({order}) + {0.7 * BAR}",
         label="'by ' + datum.kind",
-        amount="isValid(datum.mean) ? format(datum.mean, '.1%') : 'none of them comes later'",
+        amount="isValid(datum.mean) ? format(datum.mean, '.1%') : 'no later token of this kind'",
         x_label="0.23",
         x_amount="0.245 + 0.66 * (datum.mean || 0)",
         y_middle=f"{top} + {BAR} * ({order}) + {0.35 * BAR}",

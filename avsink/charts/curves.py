@@ -13,6 +13,7 @@ from avsink.charts.figure import Figure
 __all__ = ["knockout_curves", "layer_curves", "share_curves", "training_curves"]
 
 
+@theme.drawn
 def layer_curves(
     df: pd.DataFrame,
     *,
@@ -27,16 +28,26 @@ def layer_curves(
     unit: str = ".0%",
     mark: int | None = None,
 ) -> Figure:
-    """Means over the depth of the network, one curve a name, one panel a category.
+    """Draw means over the depth of the network: one curve a name, one panel a category.
 
-    df: one row per (series, layer[, category]): `mean` over `n` samples, `low` and `high` its 95 % interval.
-    series: the column that tells curves apart. names: which to draw, in the order of the legend; by default all, as
-    they appear. title, unit: of the vertical axis, a d3 format. x: another column than `layer`; axis: its title.
-    mark: a layer to draw a line at.
+    Args:
+        df: One row per (`series`, layer[, category]), with the columns mean (over n samples), low and high (its 95 %
+            interval) and n.
+        series: The column that tells the curves apart.
+        title: Title of the vertical axis.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        names: Values of `series` to draw, in the order of the legend; all by default.
+        legend: The legend's title.
+        x: The column of the horizontal axis.
+        axis: The title of the horizontal axis.
+        unit: Format of the vertical axis, in the notation of d3.
+        mark: A layer to draw a vertical line at.
     """
     theme.require(df, series, x, "mean", "low", "high", "n")
     names = list(dict.fromkeys(df[series] if names is None else names))
     rows = theme.rounded(df[df[series].isin(names)])
+    theme.require(rows)
     channels = theme.channels(series, names, title=legend)
     picked = alt.selection_point(fields=[series], bind="legend")
     tooltip = [alt.Tooltip(f"{series}:N"), alt.Tooltip(f"{x}:Q", title=x)]
@@ -88,7 +99,10 @@ def knockout_curves(
     pathways: Iterable[str] | None = None,
     axis: str = "centre layer of the blocked window",
 ) -> Figure:
-    """Δp over the depth of the network, one curve a pathway (Flow figures 3 and 4): `layer_curves` of `pathway`."""
+    """Draw Δp over the depth of the network, one curve a pathway (Flow figures 3 and 4).
+
+    This is `layer_curves` with the column `pathway` as the series.
+    """
     legend = "blocked (click to single out)"
     words = {"caption": caption, "description": description}
     return layer_curves(
@@ -97,15 +111,20 @@ def knockout_curves(
 
 
 def share_curves(df: pd.DataFrame, *, caption: str, description: str, mark: int | None = None) -> Figure:
-    """How the last token shares out its attention (Flow figure 1, left): `layer_curves` of `group`."""
+    """Draw the last token's attention by kind of token (Flow figure 1, left).
+
+    This is `layer_curves` with the column `group` as the series. `mark` is a layer to draw a vertical line at.
+    """
     words = {"caption": caption, "description": description}
     return layer_curves(df, series="group", title="share of the last token's attention", mark=mark, **words)
 
 
+@theme.drawn
 def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:
-    """How measures moved while a model was trained: one line a measure over the optimiser's steps.
+    """Draw how measures changed during training: one line a measure over the optimiser's steps.
 
-    df: one row per (measure, step) with its `value`; title: what the vertical axis measures; unit: a d3 format.
+    `df` has one row per (measure, step), with the columns step, measure, value. `title` and `unit` (a d3 format) are
+    those of the vertical axis.
     """
     theme.require(df, "step", "measure", "value")
     rows = theme.rounded(df)

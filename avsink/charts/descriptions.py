@@ -1,21 +1,51 @@
-"""Results in a sentence or two, for readers who hear the page and do not see it; curves: `avsink.results.bootstrap`."""
+"""Results in a sentence or two, for readers who hear the page and do not see it.
+
+Each function takes the table of a chart, or what the table was made from. Of a table without rows it says `NOTHING`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 
 import pandas as pd
 
-from avsink.instruments.attention_shares import shared_dimensions
+from avsink.results.bootstrap import percent
 
 __all__ = [
-    *("accuracies", "by_level", "calibration", "changes", "compared", "dimensions", "drift", "effects", "energy"),
-    *("explored", "field", "layers", "leanings", "maps", "mds", "norms", "peaks", "shares", "shares_of"),
+    *("NOTHING", "accuracies", "by_level", "calibration", "changes", "compared", "dimensions", "drift", "effects"),
+    *("energy", "explored", "field", "layers", "leanings", "maps", "mds", "norms", "pathways", "peaks", "shares"),
+    "shares_of",
 ]
 
+NOTHING = "Nothing was measured."
 
+
+def _if_measured(describe: Callable[..., str]) -> Callable[..., str]:
+    """Decorate a function of a table: without rows, the answer is `NOTHING`."""
+
+    @wraps(describe)
+    def said(table, **settings) -> str:
+        return describe(table, **settings) if len(table) else NOTHING
+
+    return said
+
+
+@_if_measured
+def pathways(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
+    """Say where each pathway costs most. Pathways without rows are left out.
+
+    `curves` are summarised knockout curves: pathway, category, layer, mean, low, high.
+    """
+    found = [own for name in pathways if len(own := curves[curves["pathway"] == name])]
+    lowest = [curve.loc[curve["mean"].idxmin()] for curve in found]
+    points = [f"{row['pathway']} {percent(row)} at layer {row['layer']} ({row['category']})" for row in lowest]
+    return f"Mean change of the answer's probability where it is lowest: {'; '.join(points)}." if points else NOTHING
+
+
+@_if_measured
 def shares(curves: pd.DataFrame, *, spike: int) -> str:
-    """curves: group, layer, mean: the last token's shares of attention."""
+    """Describe the last token's attention. Columns of `curves`: group, layer, mean. `spike`: the layer of the jump."""
     table = curves.pivot(index="layer", columns="group", values="mean")
     largest = table.mean().sort_values(ascending=False)
     parts = ", ".join(f"{group} {share:.0%}" for group, share in largest.items())
@@ -23,18 +53,21 @@ def shares(curves: pd.DataFrame, *, spike: int) -> str:
     return f"Mean over layers: {parts}. Video's share goes from {before:.0%} to {at:.0%} at layer {spike}."
 
 
+@_if_measured
 def maps(table: pd.DataFrame) -> str:
-    """table: of `allocation.maps`."""
+    """Name the brightest column of each map of `avsink.instruments.attention_shares.maps`."""
     parts = []
     for layer, rows in table.groupby("layer"):
         read = rows[rows["key"] < rows["query"]].groupby(["key", "key_group"])["weight"].mean()
-        key, group = read.idxmax()
-        parts.append(f"at layer {layer} the brightest column is token {key} ({group}), {read.max():.0%} on average")
-    return f"Attention maps: {'; '.join(parts)}."
+        if len(read):
+            key, group = read.idxmax()
+            parts.append(f"at layer {layer} the brightest column is token {key} ({group}), {read.max():.0%} on average")
+    return f"Attention maps: {'; '.join(parts)}." if parts else NOTHING
 
 
+@_if_measured
 def norms(table: pd.DataFrame) -> str:
-    """table: of `allocation.norms`."""
+    """Count the sinks in the rows of `avsink.instruments.attention_shares.norms`."""
     parts = []
     for layer, rows in table.groupby("layer"):
         sinks = rows[rows["sink"]].groupby("group").size()
@@ -43,17 +76,19 @@ def norms(table: pd.DataFrame) -> str:
     return f"Sinks among {int((table['layer'] == table['layer'].iloc[0]).sum())} tokens: {'; '.join(parts)}."
 
 
+@_if_measured
 def dimensions(sizes: pd.DataFrame) -> str:
-    """sizes: of `allocation.dimensions`."""
-    top = shared_dimensions(sizes)
+    """Name the largest dimensions of each token in the rows of `avsink.instruments.attention_shares.dimensions`."""
+    top = _largest_dimensions(sizes)
     both = sorted(set.intersection(*(set(found) for found in top.values())))
     parts = "; ".join(f"{token}: {', '.join(map(str, found))}" for token, found in top.items())
     shared = f"both share {', '.join(map(str, both))}" if both else "the two share none of them"
-    return f"Largest features, {parts}; {shared}."
+    return f"Largest dimensions, {parts}; {shared}."
 
 
+@_if_measured
 def layers(after: Mapping[str, int], *, n_layers: int) -> str:
-    """after: group of tokens -> the last layer in which it is needed."""
+    """Say what can be discarded. `after`: group of tokens -> the last layer in which it is needed."""
     parts = [
         f"{group} after layer {layer}" if 0 <= layer < n_layers - 1 else f"{group} never needed"
         for group, layer in after.items()
@@ -64,15 +99,17 @@ def layers(after: Mapping[str, int], *, n_layers: int) -> str:
     return f"{said} Needed to the end: {', '.join(kept)}." if kept else said
 
 
+@_if_measured
 def accuracies(table: pd.DataFrame) -> str:
-    """table: of `reported.tasks_of_table_4`."""
+    """Say by how much configurations differ. `table` is of `avsink.papers.flow.reported.tasks_of_table_4`."""
     spread = table.groupby(["side", "task"])["accuracy"].agg(lambda column: column.max() - column.min())
     parts = [f"{side} by at most {values.max():.1%}" for side, values in spread.groupby("side", sort=False)]
     return f"Within a task, the configurations' accuracies differ, {' and '.join(parts)}."
 
 
+@_if_measured
 def changes(table: pd.DataFrame) -> str:
-    """table: task, category, config, mean (change of accuracy)."""
+    """Give the range of changes. Columns of `table`: category, config, mean (change of accuracy)."""
     low, high = table.loc[table["mean"].idxmin()], table.loc[table["mean"].idxmax()]
     return (
         f"Over {len(table)} combinations of task and configuration the change goes from {low['mean']:+.1%} "
@@ -80,16 +117,18 @@ def changes(table: pd.DataFrame) -> str:
     )
 
 
+@_if_measured
 def shares_of(table: pd.DataFrame, *, name: str) -> str:
-    """table: category, `name`, mean: shares of samples."""
+    """List shares of samples. Columns of `table`: category, the column called `name`, mean."""
     parts = []
     for category, rows in table.groupby("category", sort=False):
         parts.append(f"{category}: " + ", ".join(f"{row[name]} {row['mean']:.0%}" for _, row in rows.iterrows()))
     return f"Shares of samples. {'; '.join(parts)}."
 
 
+@_if_measured
 def by_level(curves: pd.DataFrame) -> str:
-    """curves: series, category, level, mean."""
+    """Compare the least with the most degraded samples. Columns of `curves`: series, category, level, mean."""
     parts = []
     for (category, series), rows in curves.groupby(["category", "series"], sort=False):
         rows = rows.sort_values("level")
@@ -97,8 +136,9 @@ def by_level(curves: pd.DataFrame) -> str:
     return f"From the least to the most degraded. {'; '.join(parts)}."
 
 
+@_if_measured
 def effects(table: pd.DataFrame) -> str:
-    """table: of `reported_hubs.effects`."""
+    """List what restoring each set of tokens brings back. `table` is of `avsink.papers.hubs.reported.effects`."""
     parts = []
     for dominance, rows in table.groupby("dominance", sort=False):
         known = rows.dropna(subset=["ie_clean"])
@@ -107,15 +147,17 @@ def effects(table: pd.DataFrame) -> str:
     return f"IE_clean in points. {'; '.join(parts)}."
 
 
+@_if_measured
 def compared(points: pd.DataFrame) -> str:
-    """points: of `reported_hubs.shares`. Whose dots a reader sees."""
+    """Say whose dots a chart of `avsink.papers.hubs.reported.shares` shows, as part of a caption's sentence."""
     if "this run" in set(points["group"]):
         return "this run with 95 % intervals, the paper's five models without"
     return "the paper's five models; in this run there was nothing to compare with them"
 
 
+@_if_measured
 def peaks(curves: pd.DataFrame) -> str:
-    """curves: token_set, category, layer, mean."""
+    """Say at which depth restoring brings back most. Columns of `curves`: token_set, category, layer, mean."""
     parts = []
     for (category, name), rows in curves.groupby(["category", "token_set"], sort=False):
         top = rows.loc[rows["mean"].idxmax()]
@@ -123,8 +165,9 @@ def peaks(curves: pd.DataFrame) -> str:
     return f"Where restoring brings back most. {'; '.join(parts)}."
 
 
+@_if_measured
 def field(table: pd.DataFrame) -> str:
-    """table: of `avsink.instruments.sinks.field`."""
+    """Count the sinks in the rows of `avsink.instruments.sinks.field`."""
     sinks = table[table["sink"]]
     counts = sinks.drop_duplicates("position").groupby("group").size()
     found = ", ".join(f"{count} of {group}" for group, count in counts.items()) or "none"
@@ -132,10 +175,9 @@ def field(table: pd.DataFrame) -> str:
     return f"Of {table['position'].nunique()} tokens these are sinks at some layer: {found}{layers}."
 
 
+@_if_measured
 def drift(table: pd.DataFrame) -> str:
-    """table: of `avsink.papers.hubs.measure.drift`."""
-    if table.empty:
-        return "No sinks at any layer."
+    """Say how many sinks two layers share. `table` is of `avsink.papers.hubs.sink_tables.drift`."""
     parts = []
     for modality, rows in table.groupby("modality", sort=False):
         apart = rows[rows["layer"] != rows["other"]]
@@ -143,10 +185,9 @@ def drift(table: pd.DataFrame) -> str:
     return f"Share of sinks that two different layers have in common. {'; '.join(parts)}."
 
 
+@_if_measured
 def leanings(table: pd.DataFrame) -> str:
-    """table: of `avsink.papers.hubs.measure.scores`."""
-    if table.empty:
-        return "No global sinks."
+    """Give the mean MDS of each kind of global sink. `table` is of `avsink.papers.hubs.sink_tables.scores`."""
     means = table.groupby(["modality", "kind"], sort=False)["score"].agg(["mean", "size"])
     parts = [
         f"{modality}, {kind}: {row['mean']:+.2f} (n = {row['size']:.0f})" for (modality, kind), row in means.iterrows()
@@ -154,8 +195,21 @@ def leanings(table: pd.DataFrame) -> str:
     return f"Mean MDS of global sinks. {'; '.join(parts)}."
 
 
+@_if_measured
+def mds(table: pd.DataFrame) -> str:
+    """Give the range of the mean MDS over layers. `table` is of `avsink.papers.hubs.sink_tables.mds_by_layer`."""
+    parts = []
+    for (category, kind), rows in table.groupby(["category", "kind"], sort=False):
+        low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
+        parts.append(
+            f"{category}, {kind}: from {low['mean']:+.2f} at layer {low['layer']} to {high['mean']:+.2f} at layer "
+            f"{high['layer']}"
+        )
+    return f"Mean MDS. {'; '.join(parts)}."
+
+
 def calibration(found) -> str:
-    """found: of `avsink.instruments.sink_calibration.calibrate`."""
+    """Say what `avsink.instruments.sink_calibration.calibrate` found."""
     if not found.dims:
         return str(found)
     if not found.found:
@@ -167,8 +221,18 @@ def calibration(found) -> str:
     )
 
 
+def energy(found) -> str:
+    """Say how much of a token's energy one dimension holds. `found` is of `sink_calibration.calibrate`."""
+    if found.energy.empty:
+        return NOTHING
+    share = found.energy["share"]
+    return f"Half of all tokens lie below {share.median():.0%}, one in a hundred above {share.quantile(0.99):.0%}."
+
+
 def explored(found) -> str:
-    """found: of `avsink.instruments.clip_explorer.explore`."""
+    """Count the sinks of one clip. `found` is of `avsink.instruments.clip_explorer.explore`."""
+    if found.tokens.empty:
+        return NOTHING
     sinks = found.tokens[found.tokens["sink"]]
     parts = [f"{rows['place'].nunique()} of {modality}" for modality, rows in sinks.groupby("modality")]
     often = sinks["place"].value_counts()
@@ -177,21 +241,7 @@ def explored(found) -> str:
     return f"Of {n} media tokens these are sinks at some layer: {', '.join(parts) or 'none'}{most}."
 
 
-def energy(found) -> str:
-    """found: of `avsink.instruments.sink_calibration.calibrate`."""
-    share = found.energy["share"]
-    return f"Half of all tokens lie below {share.median():.0%}, one in a hundred above {share.quantile(0.99):.0%}."
-
-
-def mds(table: pd.DataFrame) -> str:
-    """table: of `avsink.papers.hubs.measure.mds_by_layer`."""
-    if table.empty:
-        return "No global sinks."
-    parts = []
-    for (category, kind), rows in table.groupby(["category", "kind"], sort=False):
-        low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
-        parts.append(
-            f"{category}, {kind}: from {low['mean']:+.2f} at layer {low['layer']} to {high['mean']:+.2f} at layer "
-            f"{high['layer']}"
-        )
-    return f"Mean MDS. {'; '.join(parts)}."
+def _largest_dimensions(sizes: pd.DataFrame, *, most: int = 3) -> dict[str, list[int]]:
+    """Token -> its `most` largest dimensions, the largest first."""
+    top = sizes.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(most)
+    return {token: rows["dimension"].tolist() for token, rows in top.groupby("token", sort=False)}

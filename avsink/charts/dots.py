@@ -12,10 +12,10 @@ from avsink.charts.figure import Figure
 
 __all__ = ["dot_plot", "ratios"]
 
+LINES = "split(datum.label, ': ')"  # the parts of a label go on lines of their own
 
-LINES = "split(datum.label, ': ')"  # a label's parts, one below the other
 
-
+@theme.drawn
 def dot_plot(
     df: pd.DataFrame,
     *,
@@ -25,11 +25,16 @@ def dot_plot(
     unit: str = "",
     inks: Mapping[str, str] | None = None,
 ) -> Figure:
-    """One row a label, one dot a group, with intervals: *reported* beside *measured*, or one measure over many things.
+    """Draw one row a label, with one dot and its interval a group: *reported* beside *measured*, for example.
 
-    df: one row per (label, group): `value`, its interval `low`, `high` (missing where none was reported) and `n`.
-    title: what the horizontal axis measures; unit: a d3 format such as ".0%", or nothing for plain numbers.
-    inks: group -> the name of its colour, where groups have one of their own.
+    Args:
+        df: One row per (label, group), with the columns label, group, value, low and high (its 95 % interval, missing
+            where none was reported) and n.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        title: Title of the horizontal axis.
+        unit: Format of the values in the notation of d3, such as ".0%"; empty for plain numbers.
+        inks: Group -> name of its colour in `theme.INK`, for groups that have a colour of their own.
     """
     theme.require(df, "label", "group", "value", "low", "high", "n")
     rows = theme.rounded(df)
@@ -55,10 +60,12 @@ def dot_plot(
     return theme.figure(alt.layer(interval, dot).properties(width="container", height=step), rows, caption, description)
 
 
+@theme.drawn
 def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> Figure:
-    """How many times faster, on a logarithmic axis: one row a label, one dot a group, a tick where arithmetic ends.
+    """Draw ratios of time on a logarithmic axis: one row a label, one dot a group, and a tick at each limit.
 
-    df: one row per (label, group): `ratio`, and `limit`, what the ratio could be if only arithmetic counted.
+    `df` has one row per (label, group), with the columns label, group, ratio, and limit: the ratio of the operations,
+    which that of the times can reach at most. `title` is that of the horizontal axis.
     """
     theme.require(df, "label", "group", "ratio", "limit")
     rows = theme.rounded(df)

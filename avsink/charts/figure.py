@@ -6,6 +6,9 @@ A `Figure` is what the functions of `avsink.charts` return and what a notebook c
 2. the caption: what is drawn, and what to see in it (numbered by the book's style sheet);
 3. the data: a fold-out table with a CSV link, both inside the page, so that they work without a network.
 
+`about` says once for all later figures which model they show. A model that was taught its pathways has a caveat, and no
+figure of it is shown without.
+
 The description is one or two sentences that state the *result*, for readers who hear the page instead of seeing it.
 Neither text may be left out.
 
@@ -22,16 +25,30 @@ import io
 import json
 import mimetypes
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import altair as alt
 import pandas as pd
 from PIL import Image
 
-__all__ = ["Figure", "clip", "picture"]
+__all__ = ["Figure", "about", "clip", "nothing_measured", "picture"]
 
 SHOWN = 300  # rows of the data that a page shows as a table; the CSV has all
+
+
+class _Shown:
+    """What all figures of a page are about."""
+
+    caveat = ""
+
+
+_shown = _Shown()
+
+
+def about(card) -> None:
+    """Say which model the figures from here on show: their captions end with its card's caveat, if it has one."""
+    _shown.caveat = card.caveat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +57,14 @@ class Figure:
 
     body: an Altair chart, or the HTML of a picture or a clip.
     data: the rows offered for download; None where the body is its own data.
+    caveat: what the caption ends with; by default that of the model that the page is `about`.
     """
 
     body: alt.TopLevelMixin | str
     caption: str
     description: str
     data: pd.DataFrame | None = None
+    caveat: str = field(default_factory=lambda: _shown.caveat)
 
     def __post_init__(self) -> None:
         for name in ("caption", "description"):
@@ -56,11 +75,14 @@ class Figure:
         """The figure as HTML; `book` says for which of the two renderers, and is read from the environment if None."""
         book = os.environ.get("AVSINK_BOOK") == "1" if book is None else book
         body = self.body if isinstance(self.body, str) else _chart_html(self.body, book=book)
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        caption = f"<figcaption>{html.escape(self._said())}</figcaption>"
         return f'<figure class="avsink-figure">{body}{caption}{_data_html(self.data)}</figure>'
 
+    def _said(self) -> str:
+        return f"{self.caption} {self.caveat}".strip()
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/html": self.to_html(), "text/plain": f"{self.caption}\n{self.description}"}
+        return {"text/html": self.to_html(), "text/plain": f"{self._said()}\n{self.description}"}
 
 
 def picture(image: Path | Image.Image, *, caption: str, description: str) -> Figure:
@@ -78,6 +100,12 @@ def picture(image: Path | Image.Image, *, caption: str, description: str) -> Fig
 def clip(path: Path, *, caption: str, description: str) -> Figure:
     """A clip with picture and sound, embedded in the page and playable there."""
     body = f'<video controls loop src="{_file_uri(path)}" aria-label="{html.escape(description)}"></video>'
+    return Figure(body=body, caption=caption, description=description)
+
+
+def nothing_measured(*, caption: str, description: str) -> Figure:
+    """A figure of a table without rows: a sentence in place of the chart."""
+    body = '<p class="avsink-nothing">Nothing was measured here, so there is nothing to draw.</p>'
     return Figure(body=body, caption=caption, description=description)
 
 

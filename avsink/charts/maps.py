@@ -1,4 +1,4 @@
-"""Maps: the way of information through the model, and attention between tokens."""
+"""Maps: which pathways information takes at which depth, and attention between tokens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from avsink.charts.figure import Figure
 
 __all__ = ["attention_maps", "flow_map"]
 
-EVERY = "all together"  # what `flow_map` calls the mean over all categories
-PARTS = {  # groups that the map draws as part of a larger one
+PARTS = {  # group of tokens -> the larger group in whose row it is drawn, unless it has a row
     "CorrectCand": "Candidates",
     "IncorrectCand": "Candidates",
     "TrueOpt": "Options",
@@ -22,22 +21,32 @@ PARTS = {  # groups that the map draws as part of a larger one
     "IncorrectOpt": "Options",
     "NonOptQ": "Question",
 }
+# Pathway within one group -> that group
 WITHIN = {"Cross-frame": "Video", "Cross-audio": "Audio", "Cross-candidate": "Candidates"}
 
 
+@theme.drawn
 def flow_map(
     df: pd.DataFrame, *, groups: Sequence[str], margin: float, caption: str, description: str, pathways: Sequence[str]
 ) -> Figure:
-    """Where each pathway is open: depth to the right, kinds of tokens from the media down to the answer.
+    """Draw where each pathway is needed: layers to the right, kinds of tokens from the media down to the answer.
 
-    Above, an arrow a pathway, at the layer where closing it costs most, the thicker the more. Below, Δp over all
-    layers, pathway by pathway. A menu picks the task; layers that are dragged over below are all that the arrows see.
+    The upper part has one arrow a pathway, at the layer where blocking it costs most; the more it costs, the thicker
+    the arrow. The lower part shows Δp over all layers, pathway by pathway. A menu picks the task. Dragging over layers
+    in the lower part restricts the arrows to these layers.
 
-    df: `pathway`, `layer` (centre of the window), `mean`, `low`, `high`, `n`, `category`; `EVERY` among the categories
-        is shown first. groups: rows of the map. margin: a drop of less than this share is drawn as no arrow but a dot.
+    Args:
+        df: Rows with the columns pathway, layer (centre of the window), mean, low, high, n, category; the first
+            category is shown first.
+        groups: Kinds of tokens, the rows of the upper part.
+        margin: A smaller drop of Δp than this fraction is drawn as a cross instead of an arrow.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        pathways: The pathways to draw.
     """
     theme.require(df, "pathway", "layer", "mean", "low", "high", "n", "category")
     rows = theme.rounded(df[df["pathway"].isin(pathways)])
+    theme.require(rows)
     ends = {name: _ends(name, groups) for name in pathways}
     rows = rows.assign(
         **{"from": rows["pathway"].map(lambda name: ends[name][0]), "to": rows["pathway"].map(lambda n: ends[n][1])},
@@ -111,7 +120,7 @@ def flow_map(
     )
     centres = strips.mark_point(
         opacity=0, size=300
-    ).encode(  # so that it is centres that are dragged over, not edges
+    ).encode(  # invisible, so that dragging selects layers by their centres, not by the edges of cells
         x=alt.X("layer:Q", scale=alt.Scale(domain=domain, nice=False)),
         y=alt.Y("pathway:N", sort=list(pathways)),
         tooltip=[tooltip[0], alt.Tooltip("layer:Q", title="centre layer"), *tooltip[2:]],
@@ -124,7 +133,7 @@ def flow_map(
 
 
 def _ends(pathway: str, groups: Sequence[str]) -> tuple[float, float]:
-    """The rows of the map that a pathway leads from and to; both sources of a joint one, in the middle."""
+    """The rows of the map that a pathway leads from and to. V+A begins halfway between Video and Audio."""
 
     def place(name: str) -> float:
         name = name if name in groups else PARTS.get(name, name)
@@ -140,11 +149,12 @@ def _ends(pathway: str, groups: Sequence[str]) -> tuple[float, float]:
     return place(source), place(target)
 
 
+@theme.drawn
 def attention_maps(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Who reads whom, one map a layer: queries down, keys to the right, on a logarithmic scale (Flow figure 1).
+    """Draw attention maps, one a layer: queries down, keys to the right, logarithmic colours (Flow figure 1, right).
 
-    df: squares of neighbouring tokens: `layer`, `query`, `key` (first tokens), `query_stop`, `key_stop`, `weight`,
-        `query_group`, `key_group`.
+    `df` is of `avsink.instruments.attention_shares.maps`, one row per square of neighbouring tokens: layer, query and
+    key (its first tokens), query_stop, key_stop, weight, query_group, key_group.
     """
     theme.require(df, "layer", "query", "key", "query_stop", "key_stop", "weight", "query_group", "key_group")
     rows = df.reset_index(drop=True)

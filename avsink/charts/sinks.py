@@ -1,4 +1,4 @@
-"""Sinks: who decides, how large tokens are, how sinks move, and whom they serve (Hubs sections 3 and 4)."""
+"""Dominance and sinks: which modality decides, which tokens are sinks, and who reads them (Hubs sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ DOMINANCE = {  # kind -> (ink, shape)
 }
 COLUMNS = 400  # of a map of tokens, at most
 POINTS = 3000  # on a chart, at most
+# Kind of global sink -> (ink, shape)
 KINDS = {"unimodal": ("purple", "diamond"), "cross-modal": ("green", "square"), "neither": ("grey", "cross")}
 
 
+@theme.drawn
 def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """One point a sample: how degraded picture and sound are, and which of them decides.
+    """Draw one point a sample: how degraded picture and sound are, and which of them decides.
 
-    df: `sample`, `fog`, `noise`, `dominance`.
+    Columns of `df`: sample, fog and noise (strength of the degradation, from 0), dominance.
     """
     theme.require(df, "sample", "fog", "noise", "dominance")
     rows = theme.rounded(df[["sample", "fog", "noise", "dominance"]])
@@ -47,9 +49,9 @@ def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure
 
 
 def dominance_dots(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """The share of samples that each kind of dominance has, one row a category, in the colours of the senses.
+    """Draw the share of samples of each kind of dominance, one row a category, in the colours of the modalities.
 
-    df: `category`, `dominance`, `mean`, `low`, `high`, `n`.
+    Columns of `df`: category, dominance, mean, low, high, n.
     """
     rows = df.rename(columns={"category": "label", "dominance": "group", "mean": "value"})
     inks = {kind: ink for kind, (ink, _) in DOMINANCE.items()}
@@ -57,12 +59,20 @@ def dominance_dots(df: pd.DataFrame, *, caption: str, description: str) -> Figur
     return dot_plot(rows, title="share of samples", unit=".0%", inks=inks, **words)
 
 
+@theme.drawn
 def spread(
     df: pd.DataFrame, *, column: str, title: str, mark: float | None, name: str, caption: str, description: str
 ) -> Figure:
-    """How many tokens have which value, both on logarithmic axes; a line called `name` marks one value.
+    """Draw a histogram over tokens, with both axes logarithmic and a line at one value.
 
-    df: `column`, one row a token (and layer).
+    Args:
+        df: One row a token (and layer).
+        column: The column of `df` that is counted.
+        title: Title of the horizontal axis.
+        mark: Where to draw the line; None for no line.
+        name: What the marked value is called; it is written beside the line.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, column)
     edges = np.geomspace(max(df[column].min(), 0.01), df[column].max() * 1.01, 61)
@@ -93,11 +103,12 @@ def spread(
     return theme.figure(alt.layer(*parts).properties(width="container", height=240), rows, caption, description)
 
 
+@theme.drawn
 def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """φ of every token at the entry of every layer: layers upwards, tokens to the right; a strip tells their kind.
+    """Draw φ of every token at the entry of every layer: layers upwards, tokens to the right, a strip for their kind.
 
-    df: `layer`, `position`, `group`, `phi`, `sink` (bool), `place` (where it is in its frame or run of audio). In a
-    long prompt a column is several neighbours, and shows the one with the largest φ.
+    `df` is of `avsink.instruments.sinks.field`: layer, position, group, phi, sink (bool), place (in its temporal grid
+    or audio chunk). In a long prompt a column of the map is several neighbouring tokens, and shows the largest φ.
     """
     theme.require(df, "layer", "position", "group", "phi", "sink", "place")
     rows = theme.rounded(df)
@@ -146,10 +157,11 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     )
 
 
+@theme.drawn
 def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Of two layers, how many sinks they share (Jaccard), a panel a modality.
+    """Draw how far the sinks of two layers are the same (Jaccard index), a panel a modality.
 
-    df: `modality`, `layer`, `other`, `mean`, `low`, `high`, `n`.
+    Columns of `df`: modality, layer, other (the other layer), mean, low, high, n.
     """
     theme.require(df, "modality", "layer", "other", "mean", "low", "high", "n")
     rows = theme.rounded(df)
@@ -174,11 +186,12 @@ def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     return theme.figure(panels, rows, caption, description)
 
 
+@theme.drawn
 def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Global sinks by who reads them: mean MDS to the right, a panel a modality, a row a place in its frame or run.
+    """Draw global sinks by who reads them: mean MDS to the right, a panel a modality, a row a place in grid or chunk.
 
-    df: `modality`, `place` (in the order in which they are to stand), `score`, `kind` (unimodal, cross-modal, neither),
-    `sample`, `position`.
+    `df` has one row a global sink: modality, place (drawn in the order of the rows), score (mean MDS), kind (unimodal,
+    cross-modal or neither), sample, position.
     """
     theme.require(df, "modality", "place", "score", "kind", "sample", "position")
     rows = theme.rounded(df)
@@ -208,7 +221,7 @@ def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 
 def _kind(field: str, looks: dict[str, tuple[str, str]], rows: pd.DataFrame) -> dict:
-    """Colour and shape of a kind, one legend for both."""
+    """Channels for colour and shape of a kind, with one legend for both."""
     there = [name for name in looks if name in set(rows[field])]
     legend = alt.Legend(title=None, orient="top", symbolSize=90)
     inks, shapes = [theme.INK[looks[name][0]] for name in there], [looks[name][1] for name in there]

@@ -1,4 +1,4 @@
-"""Spans: stretches of time, or of tokens."""
+"""Spans of time, and spans of tokens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from avsink.charts.figure import Figure
 __all__ = ["timeline", "work_map"]
 
 
+@theme.drawn
 def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Who is seen and who is heard when, in one clip: a bar from start to end, one row a track.
+    """Draw who is seen and who is heard when, in one clip: a bar from start to end, one row a track.
 
-    df: one row per span: `track` (the row it stands in), `label` (written on the bar), `modality` ("video" or
-        "audio"), `start` and `end` in seconds.
+    `df` has one row per span, with the columns track (the chart's row), label (written on the bar), modality ("video"
+    or "audio"), start and end (seconds).
     """
     theme.require(df, "track", "label", "modality", "start", "end")
     rows = theme.rounded(df)
@@ -36,11 +37,17 @@ def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     return theme.figure(chart, rows, caption, description)
 
 
+@theme.drawn
 def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption: str, description: str) -> Figure:
-    """Which tokens a replay computes at which layer; two menus pick the pathway and the window.
+    """Draw which tokens a replay computes at which layer; two menus pick the pathway and the window.
 
-    df: runs of neighbouring tokens, `start` to `stop`, by `pathway`, `centre` of the window and `layer`.
-    stripes: the prompt, likewise in runs of one `kind` of token.
+    Args:
+        df: Spans of computed tokens, of `avsink.instruments.replay_cost.computed`: pathway, centre (of the window),
+            layer, start, stop, tokens.
+        stripes: Spans of one kind of token that make up the prompt, of `replay_cost.segments`: kind, start, stop.
+        n_layers: Number of layers of the model.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "pathway", "centre", "layer", "start", "stop", "tokens")
     n, centres = int(stripes["stop"].max()), sorted(df["centre"].unique().tolist())

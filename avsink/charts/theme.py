@@ -1,16 +1,26 @@
-"""How every chart of the book looks: colours, dashes, shapes, and the frame around a chart."""
+"""What all charts of the book share: colours, dashes, shapes, the check of their table, and the frame around them.
+
+A chart function is decorated with `drawn`, and calls `require` on its table first. A missing column is an error. A
+table without rows is not: the figure then says that nothing was measured.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 
 import altair as alt
 import pandas as pd
 
-from avsink.charts.figure import Figure
+from avsink.charts.figure import Figure, nothing_measured
 
-# Contrast of at least 3:1 with both a white and a near-black page; tests/test_charts.py measures it.
+__all__ = [
+    *("DASHES", "INK", "MODALITIES", "SHAPES", "SOURCE", "STRIPES", "TARGET_DASH", "NothingMeasured"),
+    *("channels", "drawn", "figure", "layer_axis", "require", "rounded", "stroke"),
+]
+
+# Contrast of at least 3:1 with both a white and a near-black page; tests/charts/test_charts.py measures it.
 INK = {
     "blue": "#3b82c4",
     "orange": "#d9632a",
@@ -21,7 +31,7 @@ INK = {
     "grey": "#858585",
     "teal": "#2f97a8",
 }
-SOURCE = {  # what a curve's tokens are: (ink, point shape)
+SOURCE = {  # name of a series, or of a pathway's source -> (ink, point shape)
     "Video": ("blue", "circle"),
     "Audio": ("orange", "triangle-up"),
     "V+A": ("green", "square"),
@@ -56,7 +66,7 @@ SOURCE = {  # what a curve's tokens are: (ink, point shape)
     "Unimodal": ("purple", "diamond"),
 }
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-TARGET_DASH = {  # where a curve's edges end; the points of a dashed curve are hollow
+TARGET_DASH = {  # a pathway's target -> dash pattern; the points of a dashed curve are hollow
     "": DASHES[0],
     "Question": DASHES[0],
     "Last": DASHES[1],
@@ -68,7 +78,7 @@ TARGET_DASH = {  # where a curve's edges end; the points of a dashed curve are h
     "Reference": DASHES[3],
 }
 SHAPES = list(dict.fromkeys(shape for _, shape in SOURCE.values()))
-STRIPES = {  # what a stretch of the prompt is
+STRIPES = {  # kind of tokens -> its colour in the strip that shows the prompt
     "system": INK["grey"],
     "video": INK["blue"],
     "audio": INK["orange"],
@@ -80,36 +90,55 @@ STRIPES = {  # what a stretch of the prompt is
 MODALITIES = {"video": INK["blue"], "audio": INK["orange"]}
 
 
+class NothingMeasured(Exception):
+    """The table of a chart has no rows. `drawn` turns this into a figure that says so."""
+
+
+def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorate a chart function: where `require` finds no rows, the figure says that nothing was measured."""
+
+    @wraps(draw)
+    def show(table, *, caption: str, description: str, **settings) -> Figure:
+        try:
+            return draw(table, caption=caption, description=description, **settings)
+        except NothingMeasured:
+            return nothing_measured(caption=caption, description=description)
+
+    return show
+
+
 def figure(chart: alt.TopLevelMixin, rows: pd.DataFrame, caption: str, description: str) -> Figure:
+    """Put a chart into its frame; the chart's own description is for screen readers, too."""
     return Figure(body=chart.properties(description=description), caption=caption, description=description, data=rows)
 
 
 def require(df: pd.DataFrame, *columns: str) -> None:
+    """Check a chart's table: raise `NothingMeasured` if it has no rows, ValueError if it lacks one of the columns."""
+    if df.empty:
+        raise NothingMeasured
     missing = [column for column in columns if column not in df]
     if missing:
         raise ValueError(f"the chart needs the columns {', '.join(missing)}; the table has {', '.join(df.columns)}")
-    if df.empty:
-        raise ValueError("no rows to draw: no sample was left to measure; the run's list of problems says why")
 
 
 def rounded(df: pd.DataFrame) -> pd.DataFrame:
-    """Four decimal places are more than a screen shows, and keep the page small.
+    """Round to four decimal places, more than a screen shows, to keep the page small.
 
-    Numbers become columns of numbers: Altair writes what is missing in one as null, in a column of objects as NaN,
-    which is no JSON.
+    Columns of objects that hold numbers become columns of numbers: Altair writes a missing number as null, but a NaN
+    among objects as NaN, which is not JSON.
     """
     return df.reset_index(drop=True).infer_objects().round(4)
 
 
 def layer_axis(layers: pd.Series) -> alt.Axis:
-    """Whole layers only: every one of a small model, every fourth of a deep one."""
+    """Axis with ticks at whole layers: every layer of a small model, every fourth of a deep one."""
     step = 1 if layers.nunique() <= 12 else 4
     before = [-1] if layers.min() < 0 else []
     return alt.Axis(values=[*before, *range(0, int(layers.max()) + 1, step)], format="d")
 
 
 def stroke(name: str, *, at: int) -> tuple[str, list[int], str]:
-    """Colour, dash pattern and point shape of a series: by the tokens that its name tells of, else by its place."""
+    """Colour, dash pattern and point shape of a series: by its name if that is known, else by its place `at`."""
     source, _, target = (part.strip() for part in name.partition("↛"))
     if source in SOURCE:
         ink, shape = SOURCE[source]
@@ -118,9 +147,10 @@ def stroke(name: str, *, at: int) -> tuple[str, list[int], str]:
 
 
 def channels(field: str, names: list[str], *, title: str | None) -> dict[str, alt.SchemaBase | str]:
-    """The channels that tell series apart. They share field, domain and legend, so Vega merges them into one legend.
+    """The channels that tell series apart.
 
-    `tint` is the colour again, as an expression: bands take theirs from it to stay out of that legend.
+    They share field, domain and legend, so Vega merges them into one legend. `tint` is the colour as an expression:
+    bands use it to stay out of that legend.
     """
     colours, dashes, shapes = zip(*(stroke(name, at=at) for at, name in enumerate(names)), strict=True)
     fills = [colour if dash == DASHES[0] else "transparent" for colour, dash in zip(colours, dashes, strict=True)]

@@ -1,4 +1,4 @@
-"""Tokens: how large they are, and in which features."""
+"""Tokens: how large they are, and in which dimensions of their hidden state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from avsink.charts.figure import Figure
 
 __all__ = ["dimension_sizes", "token_norms"]
 
-MOST = 900  # tokens or features a panel: of more, all sinks and an even choice of others, or the largest, are drawn
+# Tokens or dimensions a panel. Of more tokens, all sinks and every k-th token are drawn; of dimensions, the largest.
+MOST = 900
 KINDS = {"system": "grey", "video": "blue", "audio": "orange", "user instruction": "purple"}
 
 
+@theme.drawn
 def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """L2 norms along the prompt, a panel a layer; sinks are ringed (Flow figures 2 and 7).
+    """Draw L2 norms along the prompt, a panel a layer, with sinks ringed (Flow figures 2 and 7).
 
-    df: `layer`, `position`, `group`, `l2`, `sink` (bool), `at` (place in its frame or chunk, or missing).
+    `df` is of `avsink.instruments.attention_shares.norms`: layer, position, group, l2, sink (bool), at (place in its
+    frame or chunk, or missing).
     """
     theme.require(df, "layer", "position", "group", "l2", "sink", "at")
     every = -(-df.groupby("layer").size().max() // MOST)
@@ -52,10 +55,11 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     return theme.figure(chart, theme.rounded(df), caption, description)
 
 
+@theme.drawn
 def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: int = 3) -> Figure:
-    """The size of every feature of two tokens, one above the other; the `named` largest of each are labelled.
+    """Draw the size of every dimension, a panel a token, and label the `named` largest of each (Flow figure 2, right).
 
-    df: `token`, `position`, `dimension`, `magnitude` (Flow figure 2, right).
+    `df` is of `avsink.instruments.attention_shares.dimensions`: token, position, dimension, magnitude.
     """
     theme.require(df, "token", "position", "dimension", "magnitude")
     drawn = df.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(MOST).sort_index()

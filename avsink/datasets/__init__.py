@@ -1,7 +1,10 @@
-"""Benchmarks, each a loader of `Sample`s under one name.
+"""Datasets by name: each has a loader that reads its files into `Sample`s.
 
-load_samples("toyworld", tasks=["anchor and target"], n_samples=24)
-load_samples("worldsense", root="/data/worldsense", selection="knockout")
+    load_samples("toyworld", tasks=["anchor and target"], n_samples=24)
+    load_samples("worldsense", root="/data/worldsense", selection="knockout")
+
+This room imports `avsink.sample`, `avsink.media`, `avsink.compat` and `avsink.resources`, and nothing of models. The
+toy world is one loader among others, imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +23,8 @@ from avsink.sample import Media, Sample, SampleError, Text
 
 __all__ = ["DATASETS", "Loaded", "Media", "Sample", "SampleError", "Text", "load", "load_samples", "tasks_of"]
 
-SHOWN = 3  # problems that a warning quotes
+KINDS = {"clip": "questions about one clip", "interleaved": "prompts with candidates and a reference"}
+SHOWN = 3  # problems quoted in a warning
 
 
 def _toyworld(root: Path | str = "") -> list[Sample]:
@@ -29,7 +34,7 @@ def _toyworld(root: Path | str = "") -> list[Sample]:
 
 
 def _published(module: str) -> Callable[[Path | str], Loaded]:
-    """The loader of a module, which is only imported when it is used."""
+    """The loader in a module, which is imported at the first call."""
     return lambda root="": import_module(f"avsink.datasets.{module}").load(root)
 
 
@@ -42,19 +47,28 @@ DATASETS: dict[str, Callable[[Path | str], Loaded | list[Sample]]] = {
     "vggsounder": _published("vggsounder"),
     "audioset": _published("audioset"),
 }
-"""Name -> all its samples, given where its files are ("" for the default): a list, or a `Loaded` with its problems."""
+"""Name -> loader. It takes the folder of the files ("" for the default) and returns a `Loaded` or a list of samples."""
 
 
 def load(name: str, root: Path | str = "") -> Loaded:
-    """Everything that a benchmark's files gave, and what is wrong with them."""
+    """Read a dataset: all samples, and the problems found in its files.
+
+    Args:
+        name: A name in `DATASETS`.
+        root: Where the files are, see `avsink.datasets.files.sources`.
+
+    Raises:
+        ValueError: If no dataset has this name.
+        MissingData: If the files are not there.
+    """
     if name not in DATASETS:
-        raise ValueError(f"unknown data {name!r}; allowed: {', '.join(DATASETS)}")
+        raise ValueError(f"unknown dataset {name!r}; allowed: {', '.join(DATASETS)}")
     found = DATASETS[name](root)
     return found if isinstance(found, Loaded) else Loaded(name=name, samples=tuple(found))
 
 
 def tasks_of(name: str, root: Path | str = "") -> list[str]:
-    """The tasks of a benchmark, in its own order."""
+    """The tasks of a dataset, in the order in which they first occur."""
     return list(dict.fromkeys(sample.task for sample in load(name, root).samples))
 
 
@@ -62,19 +76,29 @@ def load_samples(
     name: str,
     *,
     root: Path | str = "",
-    tasks: Iterable[str] | None = None,
+    tasks: str | Iterable[str] | None = None,
     selection: str | None = None,
+    kind: Literal["clip", "interleaved"] | None = None,
     n_samples: int | None = None,
     seed: int = 0,
 ) -> list[Sample]:
-    """Samples of a benchmark, in a fixed order.
+    """Samples of a dataset, in a fixed order.
 
-    root: where its files are, see `avsink.datasets.files.sources`. selection: only those that Flow uses, "knockout" for example
-    (`avsink.datasets.selections`). tasks: only these. n_samples: at most so many in all, shared as evenly as they allow
-    among the (task, category) groups, drawn by `seed`. A larger n_samples keeps every sample of a smaller one, so a
-    run can be extended.
+    Rows that cannot be used are left out with one warning.
 
-    Rows that cannot be used are left out with one warning; that none can be used is an error.
+    Args:
+        name: A name in `DATASETS`.
+        root: Where the files are, see `avsink.datasets.files.sources`.
+        tasks: Only this task or these; None for all.
+        selection: Only the samples that Flow uses, for example "knockout" (`avsink.datasets.selections`).
+        kind: What all samples must be: questions about one clip, or interleaved prompts; None for either.
+        n_samples: At most this many in total, spread as evenly as possible over the (task, category) groups. A larger
+            number keeps every sample of a smaller one, so that a measure can be extended.
+        seed: Of the order in which the samples of each group are drawn.
+
+    Raises:
+        ValueError: If no row can be used, a name is unknown, or a sample is of another kind.
+        MissingData: If the files are not there.
     """
     if n_samples is not None and n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; at least 1 is needed")
@@ -84,12 +108,12 @@ def load_samples(
 
         loaded = select(loaded, selection)
     if not loaded.samples:
-        raise ValueError(_said(loaded, root))
+        raise ValueError(_summary(loaded, root))
     if loaded.problems or loaded.lacking:
-        warnings.warn(_said(loaded, root), stacklevel=2)
+        warnings.warn(_summary(loaded, root), stacklevel=2)
 
     known = dict.fromkeys(sample.task for sample in loaded.samples)
-    wanted = list(known) if tasks is None else list(tasks)
+    wanted = list(known) if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
     if missing := [task for task in wanted if task not in known]:
         raise ValueError(f"{name} has no task {', '.join(map(repr, missing))}; allowed: {', '.join(known)}")
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
@@ -100,15 +124,21 @@ def load_samples(
     shuffled = [[group[i] for i in rng.permutation(len(group))] for group in groups.values()]
     turns = max((len(group) for group in shuffled), default=0)
     taken = [group[turn] for turn in range(turns) for group in shuffled if turn < len(group)]
-    return taken[:n_samples]
+    taken = taken[:n_samples]
+    if wrong := [sample for sample in taken if kind not in (None, sample.kind)]:
+        raise ValueError(
+            f"{KINDS[kind]} are needed; {len(wrong)} of {len(taken)} samples are not such, for example {wrong[0].id} "
+            f"({wrong[0].task}); choose another task or selection"
+        )
+    return taken
 
 
-def _said(loaded: Loaded, root: Path | str) -> str:
-    """What is wrong with a benchmark's files, in a few lines."""
+def _summary(loaded: Loaded, root: Path | str) -> str:
+    """A summary of what is wrong with a dataset's files, in a few lines."""
     usable = f"{len(loaded.samples)} can" if loaded.samples else "none is left"
     lines = list(loaded.lacking)
     if loaded.problems or not loaded.samples:
         lines.append(f"{len(loaded.problems)} rows cannot be used, {usable}")
         lines += [f"  {problem}" for problem in loaded.problems[:SHOWN]]
     where = f" --root {root}" if root else ""
-    return "\n".join([f"{loaded.name}:", *lines, f"All of it: python -m avsink.datasets.check {loaded.name}{where}"])
+    return "\n".join([f"{loaded.name}:", *lines, f"Full report: python -m avsink.datasets.check {loaded.name}{where}"])

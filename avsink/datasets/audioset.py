@@ -1,19 +1,18 @@
-"""AudioSet's evaluation segments (Gemmeke et al. 2017), to be described in one sentence.
+"""AudioSet's evaluation segments (Gemmeke et al. 2017), to be captioned in one sentence.
 
-1. `eval_segments.csv`: id, start, end, labels. A space stands after each comma, the labels are one quoted list of class
-   ids, and lines that begin with ``#`` are comments. One of them announces how many segments there are; fewer is a
-   file that was cut off.
-2. `class_labels_indices.csv` names the 527 classes; `ontology.json` says which is a kind of which.
-3. The strong labels, if they are there (`audioset_eval_strong.tsv`, with or without a line of names): clip, start, end,
-   class, where the clip is ``<id>_<start in milliseconds>`` and times count from its beginning. They go into `truth` as
-   `spans`, ``[name, start, stop]`` in seconds. They have classes of their own, which `mid_to_display_name.tsv` names; a
-   row whose class nobody names is a problem, and its segment stays.
-4. AudioSet publishes no clips, and names for them differ. A clip is found by its base name, in whatever folder:
-   ``<id>_<start in ms>``, ``<id>_<start, 6 digits>``, ``<id>_<start>_<end>`` or ``<id>``, the first that is there.
-5. A segment is one sample or one problem: a caption to be written, whose true objects are the names of its labels.
-   `category` is the highest class that all labels share, ``Animal`` for example, or ``mixed``.
-
-The request is that of the toy world. A class among a segment's labels that no table names makes it a problem.
+1. `eval_segments.csv`: id, start, end, labels. Each comma is followed by a space, the labels are one quoted list of
+   class ids, and lines that begin with ``#`` are comments. One comment announces the number of segments; if there are
+   fewer, the file was cut off.
+2. `class_labels_indices.csv` names the 527 classes; `ontology.json` has the links between classes.
+3. Strong labels are optional (`audioset_eval_strong.tsv`, with or without a header): clip, start, end, class, where the
+   clip is ``<id>_<start in milliseconds>`` and times count from its start. They go into `truth` as `spans`, ``[name,
+   start, stop]`` in seconds. Classes that occur only there are named by `mid_to_display_name.tsv`; a row whose class
+   has no name is a problem, but its segment is kept.
+4. AudioSet publishes no clips, and copies name them differently. A clip is found in any folder by its base name:
+   ``<id>_<start in ms>``, ``<id>_<start, 6 digits>``, ``<id>_<start>_<end>`` or ``<id>``, the first that exists.
+5. A segment is one sample or one problem. The sample asks for a caption (`wording.CAPTION`), and its true objects are
+   the names of its labels; a label whose class no table names makes the segment a problem. `category` is the highest
+   class that all labels share, for example ``Animal``, or ``mixed``.
 """
 
 from __future__ import annotations
@@ -45,11 +44,16 @@ ID = re.compile(r"[\w-]{11}", re.ASCII)
 MIXED = "mixed"
 
 Span = tuple[str, float, float]
-"""The name of a class, and from when to when it is heard, in seconds."""
+"""The name of a class, and when it starts and stops sounding, in seconds."""
 
 
 def load(root: Path | str = "") -> Loaded:
-    """All evaluation segments, each as a sample or a problem."""
+    """Read all evaluation segments, each as a sample or a problem.
+
+    Raises:
+        MissingData: If there is no table of segments, or no class has a name.
+        TableError: If a table cannot be read.
+    """
     root = locate(NAME, root)
     found = tables.find(root, SEGMENTS)
     if not found:
@@ -75,7 +79,11 @@ def load(root: Path | str = "") -> Loaded:
 
 
 def class_names(path: Path) -> dict[str, str]:
-    """class id -> name, of class_labels_indices.csv. Raises `TableError`."""
+    """Read class_labels_indices.csv: class id -> name.
+
+    Raises:
+        TableError: If a class has no id or name, or occurs twice.
+    """
     names: dict[str, str] = {}
     for row in tables.read(path, needs=("mid", "display_name")):
         id, name = row.values.get("mid"), row.values.get("display_name")
@@ -86,16 +94,24 @@ def class_names(path: Path) -> dict[str, str]:
 
 
 def strong_labels(path: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
-    """Clip -> its spans, in their order; and the rows that cannot be used. names: of the classes, by id."""
+    """Read a table of strong labels.
+
+    Args:
+        path: The table.
+        names: Class id -> name.
+
+    Returns:
+        Clip -> its spans, in the order of the rows; and the rows that cannot be used.
+    """
     spans: dict[str, list[Span]] = defaultdict(list)
     problems = []
     for number, row in enumerate(tables.read_bare(path, STRONG_COLUMNS)):
         clip, kind = (str(row.values.get(name) or "").strip() for name in ("clip", "class"))
         try:
             if not row.fault and number == 0 and not STRONG_CLIP.fullmatch(clip):
-                continue  # the line of names
+                continue  # the header
             if row.fault or not kind or not STRONG_CLIP.fullmatch(clip):
-                raise ValueError(row.fault or f"{clip!r} is no clip (<id>_<milliseconds>), or its class is missing")
+                raise ValueError(row.fault or f"{clip!r} is not a clip (<id>_<milliseconds>), or its class is missing")
             if kind not in names:
                 raise ValueError(f"its class {kind} has no name in {STRONG_NAMES}, {CLASSES} or {ONTOLOGY}")
             start, stop = _ordered(row.values)
@@ -106,7 +122,7 @@ def strong_labels(path: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple
 
 
 def _strong_names(root: Path) -> dict[str, str]:
-    """class id -> name, of the classes that only strong labels have; {} if there is no such table."""
+    """Class id -> name, for the classes that only strong labels use; {} if there is no such table."""
     found = tables.find(root, STRONG_NAMES)
     rows = tables.read_bare(found[0], ("mid", "display_name")) if found else []
     if faulty := [row for row in rows if row.fault or not all(row.values.values())]:
@@ -115,7 +131,7 @@ def _strong_names(root: Path) -> dict[str, str]:
 
 
 def _spans(root: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
-    """The strong labels of evaluation clips below a folder; those of frames (``framed``) are another form."""
+    """The strong labels of the evaluation clips in a folder, without the per-frame form (``framed``)."""
     found = [path for path in tables.find(root, STRONG) if "framed" not in path.name and "train" not in path.name]
     if len(found) > 1:
         raise TableError(f"{root} has several tables of strong labels: {', '.join(path.name for path in found)}")
@@ -123,13 +139,13 @@ def _spans(root: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, 
 
 
 def _keyed(row: Row) -> Row:
-    """A row with its segment, ``<id>_<start in ms>``, by which the strong labels know it."""
+    """A row with the name of its segment in the strong labels, ``<id>_<start in ms>``."""
     if row.fault:
         return row
     try:
         id = cell(row.values, "id")
         if not ID.fullmatch(id):
-            raise ValueError(f"its id {id!r} is no YouTube id")
+            raise ValueError(f"its id {id!r} is not a YouTube id")
         start, _ = _ordered(row.values)
     except ValueError as error:
         return Row(values=row.values, where=row.where, fault=str(error))
@@ -191,7 +207,7 @@ def _seconds(value: object, name: str) -> float:
 
 
 def _or_none(root: Path, name: str, read, lacking: list[str], consequence: str):
-    """What a file holds; None where it is missing, which is noted."""
+    """The content of a file; None if it is missing, which is added to `lacking`."""
     if found := tables.find(root, name):
         return read(found[0])
     lacking.append(f"{name} is not there: {consequence}")

@@ -1,18 +1,18 @@
-"""AV-Odyssey (arXiv 2412.02611): several images and sounds between text, most often to match one with the others.
+"""AV-Odyssey (arXiv 2412.02611): images and sounds interleaved with text, usually one to be matched with the others.
 
-1. Two forms are read: the benchmark's six parquet parts with the media inside (they are written out once, see
+1. Two forms are read: the dataset's six parquet parts with the media inside (they are written out once, see
    `avsink.datasets.files.unpack`), and the `av_odyssey.parquet` of its LMMs_Eval form, whose media are files.
-2. Media are slots, ``image_1`` to ``image_4``, ``audio_1`` to ``audio_4``, ``video_1``; a slot that is null is not
-   there, whichever it is. (The published script takes for granted that there is one or that there are four.)
-3. Question and options name slots by placeholders. The parts of a sample follow them, question first; an option that is
-   nothing but a placeholder is that medium. An option that would show a medium among words is refused.
-4. Candidates, reference and question are told apart as in `avsink.datasets.structure`. `category` is then the direction of
-   the matching, and the benchmark's `subfield` of any other question.
-5. `truth["correct_candidate"]` is the candidate that the right option names, or None; `truth["unused"]` names the slots
-   that hold a medium which no placeholder shows, and which the model therefore never sees.
+2. Media are in slots, ``image_1`` to ``image_4``, ``audio_1`` to ``audio_4``, ``video_1``; any slot may be empty. (The
+   published script assumes one or four.)
+3. Question and options refer to slots by placeholders, and each medium is placed where its placeholder is. An option
+   that is only a placeholder is that medium; an option with a medium among words is refused.
+4. Candidates, reference and question are identified by `avsink.datasets.structure`. `category` is the direction of the
+   matching, and for any other question the dataset's `subfield`.
+5. `truth["correct_candidate"]` is the candidate that the right option refers to, or None; `truth["unused"]` lists the
+   slots whose medium has no placeholder, so that the model never sees it.
 
-Videos are shown without their sound: the sound that a question is about is a medium of its own.
-The prompt is the published one in form: question, options, and the demand for a letter.
+Videos are shown without their sound: the sound that a question is about is a separate medium.
+The prompt has the published form: question, options, and the instruction to answer with a letter.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ COLUMNS = tuple(f"{kind}_{k}" for kind, k in SLOTS)
 
 SUFFIX = "Answer with the letter of the right option."
 
-# The benchmark's paper names 26 tasks in this order, and its table numbers them 1 to 26. That the two orders are the
-# same was not checked against the files. A column that holds names wins over this table.
+# The dataset's paper lists 26 tasks in this order, and its table numbers them 1 to 26. Whether the two orders agree was
+# not checked against the files. A column with names takes precedence over this table.
 TASKS = dict(
     enumerate(
         (
@@ -66,7 +66,15 @@ NAME_COLUMNS = ("task", "task_name", "question_type", "question_type_name")
 
 
 def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
-    """All rows, each as a sample or a problem. cache: where media that lie in parquet files are written."""
+    """Read all rows, each as a sample or a problem.
+
+    Args:
+        root: Where the files are, see `avsink.datasets.files.sources`.
+        cache: Where media from parquet files are written; by default see `avsink.datasets.files.unpack`.
+
+    Raises:
+        MissingData: If there is no table, or none can be read.
+    """
     root = locate(NAME, root)
     found = tables.find(root, "av_odyssey_part*.parquet", WITH_PATHS)
     if not found:
@@ -80,7 +88,7 @@ def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
         for path in found:
             try:
                 read[path] = unpacked(path, columns=COLUMNS, needs=NEEDS, cache=cache or cache_for(root))
-            except TableError as error:  # the other parts are still good
+            except TableError as error:  # the other parts can still be used
                 broken.append(str(error))
     lacking += [*broken, *tables.lacking(read)]
     rows = [row for of_table in read.values() for row in of_table]
@@ -92,7 +100,7 @@ def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
 
 
 def _with_slots(row: Row) -> Row:
-    """Step 2 for the form with paths: its three lists as slots. A null in a list leaves its slot empty."""
+    """Step 2 for the form with paths: its three lists as slots. A null in a list is an empty slot."""
     values, fault = dict(row.values), row.fault
     for kind in ("image", "audio", "video"):
         try:
@@ -113,7 +121,7 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
         value = values.get(f"{slot[0]}_{slot[1]}")
         if value is None:
             raise ValueError(f"it names {slot[0]} {slot[1]}, which it does not have")
-        path = value if isinstance(value, Path) else files.find(value)  # a path was unpacked, a text names a file
+        path = value if isinstance(value, Path) else files.find(value)  # a Path was unpacked, text names a file
         return Media(path=path, kind=slot[0], sound=slot[0] != "video")
 
     shown: dict[Slot, Media] = {}
@@ -150,7 +158,7 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
 
 
 def _filled(values: Mapping[str, object]) -> list[Slot]:
-    """The slots that hold something."""
+    """The slots that are not empty."""
     named = [(name.rpartition("_"), value) for name, value in values.items()]
     return [
         (kind, int(k))
@@ -160,7 +168,7 @@ def _filled(values: Mapping[str, object]) -> list[Slot]:
 
 
 def _task(values: Mapping[str, object]) -> str:
-    """A name that the row gives, else that of its number, else (the form with paths has neither) its subfield."""
+    """The task by name, else by number, else (the form with paths has neither) the subfield."""
     for column in NAME_COLUMNS:
         if isinstance(name := values.get(column), str) and name.strip() and not name.strip().isdigit():
             return name.strip()
@@ -178,5 +186,5 @@ def _option(text: str, show, shown: dict[Slot, Media]) -> str | Media:
     if all(isinstance(part, Text) for part in parts):
         return "".join(part.text for part in parts)
     if len(parts) > 1:
-        raise ValueError(f"its option {text!r} would show a medium among words; a medium alone, or words, is expected")
+        raise ValueError(f"its option {text!r} has a medium among words; either one medium or words are expected")
     return parts[0]

@@ -1,14 +1,14 @@
 """AV-SpeakerBench (arXiv 2512.02231): who speaks, what, and when, in clips with picture and sound.
 
-1. The table is `test.csv` as published, or the `test.tsv` of VLMEvalKit, which has two columns more. With both in one
-   folder, the csv is read and the other is not: they hold the same questions.
-2. `choices` is the text of a list; the letters stand in it already.
-3. Of the three media of a row, the clip with sound is used (`audio_visual_path`). The silent clip and the sound alone
-   are not: an instrument that needs one modality mutes the other, so that every token stays.
-4. VLMEvalKit unpacks each archive into its first folder, without those below it; a clip is looked for there, too.
+1. The table is `test.csv` as published, or the `test.tsv` of VLMEvalKit, which has two more columns. If a folder has
+   both, only the csv is read: they hold the same questions.
+2. `choices` is the text of a list; its entries already begin with letters.
+3. Of the three media of a row, only the clip with sound (`audio_visual_path`) is used: an instrument that needs one
+   modality mutes the other, so that all tokens stay in place.
+4. VLMEvalKit unpacks each archive into its first folder, without subfolders; a clip is looked for there too.
 
-The prompt is the published one in form: clip, instruction, question, options, and the words that the answer completes.
-`category` is Flow's (table 5) where it has one for the task, and the benchmark's own elsewhere.
+The prompt has the published form: clip, instruction, question, options, and the words that the answer completes.
+`category` is Flow's (table 5) if it has one for the task, else the dataset's own.
 """
 
 from __future__ import annotations
@@ -29,14 +29,19 @@ __all__ = ["NAME", "load"]
 NAME = "av-speakerbench"
 TABLES = ("test.csv", "test.tsv")
 NEEDS = ("question_id", "question", "choices", "answer", "category", "task_id", "audio_visual_path")
-KEPT = ("category", "sub_category", "video_id", "start_time", "end_time")  # as `truth`, where the table has them
+KEPT = ("category", "sub_category", "video_id", "start_time", "end_time")  # copied into `truth` if the table has them
 
 INSTRUCTION = "Choose the best answer to this question about the video. Reply with its letter only (A, B, C or D)."
 SUFFIX = "The best answer is:"
 
 
 def load(root: Path | str = "") -> Loaded:
-    """All rows, each as a sample or a problem."""
+    """Read all rows, each as a sample or a problem.
+
+    Raises:
+        MissingData: If there is no table.
+        TableError: If the table cannot be read.
+    """
     root = locate(NAME, root)
     found = tables.find(root, *TABLES)
     if not found:

@@ -1,13 +1,13 @@
-"""Is a benchmark here, whole and usable? Counts by task, and every problem by the id of its sample.
+"""Check whether a dataset is complete and usable: counts by task, and every problem with the id of its sample.
 
     python -m avsink.datasets.check av-speakerbench --root DIR
-    python -m avsink.datasets.check worldsense --root DIR --selection knockout      # the paper's counts beside those found
+    python -m avsink.datasets.check worldsense --root DIR --selection knockout    # with the paper's counts
 
-1. every row is read, each a sample or a problem (`avsink.datasets.loaded`);
-2. every file that a sample needs is opened and decoded at its beginning (`avsink.datasets.files.probe`); `--no-media` leaves
-   this out, and then a file need only be there;
-3. the tables are printed, then whatever is wrong. Exit code 1 if anything is, or if there is no sample at all, else 0.
-   A count that differs from the paper's is shown, and no error: nothing says that the files are wrong, not the paper.
+1. every row is read, and becomes a sample or a problem (`avsink.datasets.loaded`);
+2. every file that a sample needs is opened, and its beginning decoded (`avsink.datasets.files.probe`); with
+   `--no-media` a file only has to exist;
+3. counts are printed, then the problems. The exit code is 1 if there is a problem or no sample at all, else 0. A count
+   that differs from the paper's is shown but is not an error: the paper's count may be the wrong one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["main", "report", "with_media"]
 
 
 def with_media(loaded: Loaded) -> Loaded:
-    """Step 2: samples whose files cannot be decoded become problems."""
+    """Step 2: turn samples whose files cannot be decoded into problems."""
     from avsink.datasets.files.probe import fault
 
     good, problems = [], list(loaded.problems)
@@ -42,14 +42,14 @@ def with_media(loaded: Loaded) -> Loaded:
 
 
 def report(loaded: Loaded, selection: str | None = None) -> str:
-    """What was found: samples by task and category, the orders of interleaved inputs, and what is wrong."""
+    """The report as text: samples by task and category, the orders of interleaved inputs, and the problems."""
     expected = SELECTIONS[loaded.name][selection] if selection else None
     blocks = [_head(loaded), _tasks(loaded, expected and expected.counts)]
     if any(sample.truth.get("structure") for sample in loaded.samples):
         blocks.append(_orders(loaded, expected and expected.structures))
     if unused := [sample for sample in loaded.samples if sample.truth.get("unused")]:
         blocks.append(
-            f"{len(unused)} samples have media that no placeholder shows, and that the model never sees: "
+            f"{len(unused)} samples have media without a placeholder, which the model never sees: "
             + _some(f"{sample.id} ({', '.join(sample.truth['unused'])})" for sample in unused)
         )
     if loaded.lacking:
@@ -60,9 +60,12 @@ def report(loaded: Loaded, selection: str | None = None) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(DATASETS))
-    parser.add_argument("--root", default="", help="a folder, or a dataset's id on the Hub; $AVSINK_DATA/<name>")
+    parser.add_argument(
+        "--root", default="", help="a folder, or the id of a copy on the Hub; default: $AVSINK_DATA/<name>"
+    )
     parser.add_argument("--selection", help="only the tasks that Flow uses: knockout, cross-task, cross-dataset")
     parser.add_argument("--no-media", action="store_true", help="do not open the media")
     given = parser.parse_args(arguments)
@@ -84,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _packed(name: str, root: str) -> list[str]:
-    """The zips whose files may be what is missing, one sentence each."""
+    """The zips that are not fully unpacked and may hold what is missing, one sentence each."""
     if name not in HUB:
         return []
     try:
@@ -92,7 +95,7 @@ def _packed(name: str, root: str) -> list[str]:
     except MissingData as error:
         return [str(error)]
     hint = f"unpack it with `python -m avsink.datasets.fetch {name} --root DIR --no-download`"
-    return [f"{path.name} is not wholly unpacked; {hint}" for path in packed]
+    return [f"{path.name} is not fully unpacked; {hint}" for path in packed]
 
 
 def _head(loaded: Loaded) -> str:
@@ -129,7 +132,7 @@ def _orders(loaded: Loaded, expected) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns side by side, numbers to the right."""
+    """A table as text; numbers are aligned to the right."""
     rows = [list(heads), *([str(value) for value in row] for row in rows)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(heads))]
 

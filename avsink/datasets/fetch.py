@@ -1,10 +1,11 @@
-"""Download a benchmark from the Hugging Face Hub, and unpack it.
+"""Download a dataset from the Hugging Face Hub, and unpack it.
 
     python -m avsink.datasets.fetch av-odyssey --root DIR
     python -m avsink.datasets.fetch worldsense --root DIR --repo lmms-lab/WorldSense
     python -m avsink.datasets.fetch worldsense --root DIR --no-download               # unpack what is there already
 
-An interrupted call is simply made again. `python -m avsink.datasets.check` then says whether everything is there.
+If it is interrupted, run it again: it continues. Then `python -m avsink.datasets.check` says whether anything is
+missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(HUB))
     parser.add_argument("--root", type=Path, required=True, help="the folder to fetch into")
@@ -37,9 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # `MissingData` is one; a full disk is another
         print(error, file=sys.stderr)
         return 1
-    print(
-        f"{given.name} is in {given.root}; check it with `python -m avsink.datasets.check {given.name} --root {given.root}`"
-    )
+    check = f"python -m avsink.datasets.check {given.name} --root {given.root}"
+    print(f"{given.name} is in {given.root}; check it with `{check}`")
     return 0
 
 

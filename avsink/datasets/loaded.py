@@ -1,12 +1,12 @@
-"""What a benchmark's files gave: its samples, and by id everything that could not become one.
+"""A dataset as it was loaded: its samples, and every row that could not become one.
 
-`collect`, the way of every row of every loader:
+All loaders pass their rows through `collect`, which does for each row:
 
-1. its id is the benchmark's name and the row's key; without a key, the place where the row stands;
-2. an id met before makes the row a problem, whatever it says: which of the two is right cannot be told;
-3. the loader makes a `Sample` of it, which must pass its own check. A ValueError on the way is the row's problem.
+1. give it an id: the dataset's name and the row's key, or its place in the file if it has no key;
+2. if the id was seen before, the row is a problem, whatever its content: which of the two is right is unknown;
+3. the loader converts it into a `Sample`, which must pass its own check. A ValueError becomes the row's problem.
 
-So each row is one sample or one problem: none is dropped, none counted twice.
+So each row is exactly one sample or one problem.
 """
 
 from __future__ import annotations
@@ -21,12 +21,18 @@ from avsink.sample import Sample, SampleError
 
 __all__ = ["Loaded", "Problem", "cell", "collect", "key_of"]
 
-WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)  # a whole number, as a table writes it whose column holds fractions
+WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)  # a whole number, as written in a column of fractions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A row that is no sample. where: its file and row."""
+    """A row that could not become a sample.
+
+    Attributes:
+        id: The id that its sample would have.
+        reason: What is wrong with it.
+        where: Its file and row.
+    """
 
     id: str
     reason: str
@@ -38,10 +44,12 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A benchmark as it lies in a folder.
+    """A dataset as read from a folder.
 
-    tables: the files that the rows came from. lacking: what should be there beside them, one sentence each.
-    version: which release of the labels it is, where there are several.
+    Attributes:
+        tables: The files that the rows came from.
+        lacking: What is missing besides, one sentence each.
+        version: Which release of the labels this is, if there are several.
     """
 
     name: str
@@ -55,7 +63,14 @@ class Loaded:
 def collect(
     name: str, rows: Iterable[Row], *, key: str, convert: Callable[[str, Mapping[str, object]], Sample]
 ) -> tuple[tuple[Sample, ...], tuple[Problem, ...]]:
-    """Samples and problems of all rows. convert(id, values): makes one sample, or raises ValueError."""
+    """Convert rows into samples and problems.
+
+    Args:
+        name: The dataset's name.
+        rows: Its rows.
+        key: The column that identifies a row.
+        convert: Takes an id and the values of a row; returns a sample, or raises ValueError.
+    """
     samples: list[Sample] = []
     problems: list[Problem] = []
     first: dict[str, Row] = {}
@@ -69,7 +84,7 @@ def collect(
                 raise ValueError(f"it has no {key}")
             if id in first:
                 same = "the same row" if dict(row.values) == dict(first[id].values) else "another row with this id"
-                raise ValueError(f"{same} stands at {first[id].where}")
+                raise ValueError(f"{same} is at {first[id].where}")
             sample = convert(id, row.values)
             sample.check()
             samples.append(sample)
@@ -82,17 +97,21 @@ def collect(
 
 
 def cell(values: Mapping[str, object], column: str) -> str:
-    """The text in a column, without space around it. Raises ValueError if there is none."""
+    """The text in a column, stripped.
+
+    Raises:
+        ValueError: If the cell is empty or not text.
+    """
     value = values.get(column)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"its {column} is no text: {value!r}")
+        raise ValueError(f"its {column} is not text: {value!r}")
     if not value or not value.strip():
         raise ValueError(f"it has no {column}")
     return value.strip()
 
 
 def key_of(value: object) -> str:
-    """A number or text as a key, '' if there is none; 7, 7.0, "7" and "7.0" are the same."""
+    """A number or text as a key, '' for anything else; 7, 7.0, "7" and "7.0" give the same key."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     key = str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""

@@ -1,9 +1,9 @@
-"""The ontology of AudioSet: 632 classes of sound, and which of them is a kind of which.
+"""The ontology of AudioSet: a graph of 632 sound classes, with links from a class to its subclasses.
 
 1. `ontology.json` is a list of classes with `id` (``/m/...``), `name`, `child_ids` and `restrictions`.
-2. A class may have several parents, so ancestors and descendants are sets, found by walking the links (`ancestors`,
-   `descendants`); `tops` are the ancestors without parents, of which there are seven: Animal, Music, and so on.
-3. ``abstract`` and ``blacklist`` classes are there for order only: no clip is labelled with one (`usable`).
+2. A class may have several parents, so ancestors and descendants are sets, found by following the links (`ancestors`,
+   `descendants`); `tops` are the ancestors without parents. There are seven: Animal, Music, and so on.
+3. ``abstract`` and ``blacklist`` classes only structure the graph: no clip is labelled with one (`usable`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNUSED = frozenset({"abstract", "blacklist"})
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A class. children: the ids of the classes right below it."""
+    """A class of sound; `children` are the ids of its direct subclasses."""
 
     id: str
     name: str
@@ -47,22 +47,26 @@ class Ontology:
         return id in self.sounds
 
     def named(self, name: str) -> str:
-        """The id of a class by its name. Raises ValueError unless there is exactly one."""
+        """The id of the class with this name.
+
+        Raises:
+            ValueError: Unless exactly one class has it.
+        """
         found = [sound.id for sound in self.sounds.values() if sound.name.casefold() == name.casefold()]
         if len(found) != 1:
             raise ValueError(f"{len(found)} classes of the ontology are called {name!r}")
         return found[0]
 
     def ancestors(self, id: str) -> frozenset[str]:
-        """The classes that this one is a kind of, however remote; without itself."""
+        """All classes above this one, at any distance; without itself."""
         return self._reached(id, self._parents)
 
     def descendants(self, id: str) -> frozenset[str]:
-        """The kinds of this class, however remote; without itself."""
+        """All classes below this one, at any distance; without itself."""
         return self._reached(id, {sound.id: sound.children for sound in self.sounds.values()})
 
     def tops(self, id: str) -> frozenset[str]:
-        """The highest classes above this one; itself, if nothing is above it."""
+        """The ancestors of this class that have no parents; the class itself if it has none."""
         line = self.ancestors(id) | {id}
         return frozenset(above for above in line if not self._parents[above])
 
@@ -87,10 +91,14 @@ class Ontology:
 
 
 def read_ontology(path: Path) -> Ontology:
-    """An ontology.json. Raises `TableError`."""
+    """Read an ontology.json.
+
+    Raises:
+        TableError: If it is not an ontology.
+    """
     content = tables.read_json(path)
     if not isinstance(content, list):
-        raise TableError(f"{path.name} is no list of classes")
+        raise TableError(f"{path.name} is not a list of classes")
     sounds: dict[str, Sound] = {}
     for number, row in enumerate(content, start=1):
         where = f"{path.name}, class {number}"
@@ -98,13 +106,13 @@ def read_ontology(path: Path) -> Ontology:
             raise TableError(f"{where} has no id or no name")
         lists = [row.get(key, []) for key in ("child_ids", "restrictions")]
         if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
-            raise TableError(f"{where}: its child_ids or its restrictions are no list of texts")
+            raise TableError(f"{where}: its child_ids or its restrictions are not a list of texts")
         if row["id"] in sounds:
-            raise TableError(f"{where}: {row['id']} is there a second time")
+            raise TableError(f"{where}: {row['id']} occurs a second time")
         sounds[row["id"]] = Sound(
             id=row["id"], name=row["name"], children=tuple(lists[0]), restrictions=frozenset(lists[1])
         )
     for sound in sounds.values():
         if missing := [child for child in sound.children if child not in sounds]:
-            raise TableError(f"{path.name}: {sound.name} has a child {missing[0]} that is no class; fetch it again")
+            raise TableError(f"{path.name}: {sound.name} has a child {missing[0]} that is not a class; fetch it again")
     return Ontology(sounds=sounds)

@@ -1,14 +1,14 @@
-"""Option texts and the right letter, in the ways in which the benchmarks write them.
+"""Option texts and the right letter, in the forms in which the datasets write them.
 
-1. The options come as a list or as the text of one (``"['A. yes', 'B. no']"``).
-2. All three benchmarks put the letter into the text, ``A. yes``; the adapter writes letters by itself. So the letters
-   are taken off, where each option has the one of its place. As soon as one option begins with a letter and a mark
-   after it (``B.`` ``B,`` ``B:`` ``B)``), all must have theirs, or the row is refused: which letter the answer means
-   could only be guessed. An initial (``E. Satie``) looks the same and is refused as well; an abbreviation
-   (``U.S. law``) is no letter unless another option has one. Without a mark it may be an article or a key (``A dog``,
-   ``B flat``), so such options stay as they are, and are refused only if they have all the letters in another order
-   (``B yes``, ``A no``).
-3. The answer is a letter, of either case.
+1. The options come as a list, or as the text of a list (``"['A. yes', 'B. no']"``).
+2. All three multiple-choice datasets write the letter into the text, ``A. yes``; the adapter adds letters itself. So
+   the letters are removed if each option begins with the letter of its place. If any option begins with a letter and a
+   mark (``B.`` ``B,`` ``B:`` ``B)``), all must begin with the letter of their place, or the row is refused: which
+   letter the answer refers to could only be guessed. An initial (``E. Satie``) looks the same and is refused too; an
+   abbreviation (``U.S. law``) does not count as a letter unless another option has one. A letter without a mark may be
+   an article or a key (``A dog``, ``B flat``), so such options are kept, and refused only if they have all letters in
+   another order (``B yes``, ``A no``).
+3. The answer is a letter, in either case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ ABBREVIATED = re.compile(r"[A-Za-z]\.[A-Za-z]\.")
 
 
 def options_of(value: object, *, column: str, counts: Collection[int]) -> list[str]:
-    """The option texts without letters. counts: how many there may be. Raises ValueError."""
+    """The option texts without letters; `counts` are the numbers of options that are allowed.
+
+    Raises:
+        ValueError: If the options cannot be read, or their letters are out of order.
+    """
     texts = [_text(entry, column) for entry in as_list(value, f"its {column}")]
     if len(texts) not in counts:
         raise ValueError(f"it has {len(texts)} options; {' or '.join(map(str, sorted(counts)))} are expected")
@@ -47,7 +51,11 @@ def options_of(value: object, *, column: str, counts: Collection[int]) -> list[s
 
 
 def answer_of(value: object, *, n_options: int) -> str:
-    """The letter of the right option. Raises ValueError."""
+    """The letter of the right option.
+
+    Raises:
+        ValueError: If the value is not one of the first `n_options` letters.
+    """
     letter = value.strip().upper() if isinstance(value, str) else value
     allowed = string.ascii_uppercase[:n_options]
     if not isinstance(letter, str) or len(letter) != 1 or letter not in allowed:
@@ -56,11 +64,11 @@ def answer_of(value: object, *, n_options: int) -> str:
 
 
 def _letters(pattern: re.Pattern[str], texts: list[str]) -> list[str]:
-    """The letter that each text begins with, '' if it begins with none."""
+    """The letter that each text begins with, or ''."""
     return [match[1].upper() if (match := pattern.match(text)) else "" for text in texts]
 
 
 def _text(entry: object, column: str) -> str:
     if isinstance(entry, (str, int, float)) and not isinstance(entry, bool):
         return str(entry).strip()
-    raise ValueError(f"its {column} hold {entry!r}, which is no text")
+    raise ValueError(f"its {column} hold {entry!r}, which is not text")

@@ -1,13 +1,13 @@
-"""Which questions Flow uses of each benchmark, and how many it counts (tables 5 to 12).
+"""Which questions of each dataset Flow uses, and how many there are of each task (tables 5 to 12).
 
-1. The tables lie in `data/papers`. Table 5 holds table 6 as well, table 7 table 8, table 9 table 12; 10 sums up 11.
-2. `knockout` is what the pathways are measured on; `cross-task` (on WorldSense `cross-dataset`) what section 6 is tried
-   on.
-3. WorldSense is further limited to videos under one minute, and each file is asked how long it is: the benchmark's own
-   bucket ``<1min`` is a text in a table.
+1. The tables are in `data/papers`. The file of table 5 includes table 6, that of table 7 table 8, that of table 9 table
+   12; table 10 summarises table 11.
+2. The selection `knockout` is for measuring the pathways; `cross-task` (WorldSense: `cross-dataset`) is for section 6.
+3. WorldSense is further limited to videos shorter than one minute. The duration is read from each file; the table's
+   own ``<1min`` is not trusted.
 
-Names of tasks are compared without regard to case, ``_`` and ``-``: how the published files spell them is not known in
-every case. The counts are the paper's. `select` does not enforce them; `python -m avsink.datasets.check` shows both.
+Task names are compared without case, ``_`` and ``-``, because the spelling in the published files is not always known.
+The counts are the paper's. `select` does not enforce them; `python -m avsink.datasets.check` shows both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avsink.datasets.loaded import Loaded, Problem
 
 __all__ = ["SELECTIONS", "SHORT", "Selection", "category_of", "same_task", "select"]
 
-SHORT = 60.0  # seconds; a video of Flow's WorldSense selection lasts less
+SHORT = 60.0  # seconds; the videos of Flow's WorldSense selections are shorter
 ORDERS = {
     "cand_q_ref": ("candidates", "question", "reference"),
     "q_ref_cand": ("question", "reference", "candidates"),
@@ -32,7 +32,13 @@ ORDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """counts: task -> questions in the paper. shorter_than: seconds of a video. structures: task -> order -> count."""
+    """The questions of one dataset that Flow uses for one purpose.
+
+    Attributes:
+        counts: Task -> number of questions in the paper.
+        shorter_than: Upper limit of a video's duration in seconds; None for no limit.
+        structures: Task -> order of an interleaved input -> number of questions in the paper.
+    """
 
     counts: Mapping[str, int]
     shorter_than: float | None = None
@@ -69,25 +75,29 @@ SELECTIONS: dict[str, dict[str, Selection]] = {
         "cross-task": Selection(counts=_counts(_ODYSSEY, "cross-task")),
     },
 }
-"""Benchmark -> name of the selection -> what it is."""
+"""Dataset -> name of the selection -> selection."""
 
 _CATEGORIES = {row["task"]: row["category"] for row in _SPEAKERS if row["use"] == "knockout"}
 
 
 def same_task(name: str) -> str:
-    """A task's name in the form in which names are compared."""
+    """A task's name, normalised for comparison."""
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
-def category_of(benchmark: str, task: str) -> str:
-    """The category that Flow reports a task under, '' if it has none of its own."""
-    if benchmark != "av-speakerbench":
+def category_of(dataset: str, task: str) -> str:
+    """The category under which Flow reports a task, '' if it has none."""
+    if dataset != "av-speakerbench":
         return ""
     return next((category for known, category in _CATEGORIES.items() if same_task(known) == same_task(task)), "")
 
 
 def select(loaded: Loaded, selection: str) -> Loaded:
-    """The samples of a selection, in the order of the benchmark. A video that cannot be opened becomes a problem."""
+    """Keep the samples of a selection, in their order. A video that cannot be opened becomes a problem.
+
+    Raises:
+        ValueError: If the dataset has no selection of this name, or no sample of its tasks.
+    """
     allowed = SELECTIONS.get(loaded.name, {})
     if selection not in allowed:
         raise ValueError(
@@ -106,7 +116,7 @@ def select(loaded: Loaded, selection: str) -> Loaded:
         return replace(loaded, samples=tuple(samples))
 
     from avsink.datasets.files.probe import seconds
-    from avsink.media import MediaError  # decoding is only needed here
+    from avsink.media import MediaError  # PyAV is only needed here
 
     short, problems = [], list(loaded.problems)
     for sample in samples:

@@ -1,20 +1,21 @@
-"""What an interleaved question is made of: candidates, question and reference (Flow appendix D.3.1).
+"""The parts of an interleaved question: candidates, question and reference (Flow appendix D.3.1).
 
-1. **Parse.** The text names its media by placeholders, ``[img1]``, ``[audio1]``, ``[video1]`` (`interleave`); anything
-   else in brackets, ``[Verse 2]``, is text. A single medium of one modality against several of the other is the
-   *reference*; the several are the *candidates*.
-2. **Split.** The placeholders cut the text into segments: media and texts in turn.
-3. **Question.** If the reference is the last medium, the question is the text just before it; otherwise it is the
-   longest text by words, the first of equals. Every other text is a label, which belongs to no group that is measured.
+1. **Parse.** The text refers to its media by placeholders, ``[img1]``, ``[audio1]``, ``[video1]`` (`interleave`);
+   anything else in brackets, ``[Verse 2]``, is text. If there is one medium of one modality and several of the other,
+   the one is the *reference* and the several are the *candidates*.
+2. **Split.** The placeholders divide the text into segments, each a medium or a text.
+3. **Question.** If the reference is the last medium, the question is the text just before it; otherwise it is the text
+   with the most words (the first of them, if several have as many). Every other text is a label, which belongs to no
+   measured group.
 4. **Label.** The order in which the three begin is the structure (`structure`), for example
    ``("candidates", "question", "reference")``. `avsink.layout.TokenLayout.structure` finds the same in the tokens.
 
-`assign` does steps 1 to 3. What is no such question (one medium of each kind, two of each) is left as it is: its media
-are clips, and all of its text is the question. Media may also stand in the options; those count as candidates as well,
-while the text of options is no segment.
+`assign` sets the roles of steps 1 and 3. Other questions (one medium of each kind, two of each) are left as they are:
+their media are clips, and all their text is the question. Media in the options count as candidates too; the text of
+options is not a segment.
 
-A medium is shown where its placeholder comes first. A later mention becomes words (``image 2``), so that no candidate
-stands in the prompt twice: a pathway out of a candidate would otherwise be closed at one of its copies only.
+A medium is shown where its placeholder first occurs. A later mention becomes words (``image 2``), so that no candidate
+is in the prompt twice: otherwise a pathway from a candidate would be blocked at only one of its copies.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from avsink.sample import Media, Text
 __all__ = ["Slot", "assign", "candidate_named", "direction", "interleave", "structure"]
 
 Slot = tuple[str, int]
-"""A medium as a placeholder names it: its kind, and its number among those of that kind, from 1."""
+"""A medium as in a placeholder: its kind, and its number among those of that kind, from 1."""
 
 Part = Text | Media
 KINDS = {"audio": "audio", "video": "video", "img": "image", "image": "image"}
@@ -44,10 +45,15 @@ NOUNS = {
 
 
 def interleave(text: str, show: Callable[[Slot], Media], shown: dict[Slot, Media]) -> list[Part]:
-    """Texts and media of a text with placeholders, in its order.
+    """Replace the placeholders in a text by media.
 
-    show(slot): the medium, or ValueError if there is none. shown: the media that stand before this text; those of this
-    text are added.
+    Args:
+        text: The text with placeholders.
+        show: Slot -> medium; raises ValueError if there is none.
+        shown: The media that were shown before this text; those of this text are added.
+
+    Returns:
+        The texts and media, in order.
     """
     parts: list[Part] = []
     words, done = "", 0
@@ -69,7 +75,7 @@ def interleave(text: str, show: Callable[[Slot], Media], shown: dict[Slot, Media
 def assign(
     parts: Sequence[Part], options: Sequence[str | Media] = ()
 ) -> tuple[tuple[Part, ...], tuple[str | Media, ...]]:
-    """Parts and options with their roles; unchanged, if this is no matching question."""
+    """Give parts and options their roles; unchanged if this is not a matching question."""
     media = [part for part in (*parts, *options) if isinstance(part, Media)]
     heard = [medium for medium in media if medium.kind == "audio"]
     seen = [medium for medium in media if medium.kind != "audio"]
@@ -91,7 +97,7 @@ def assign(
 
 
 def structure(parts: Sequence[Part], options: Sequence[str | Media] = ()) -> tuple[str, ...]:
-    """Step 4, for parts that have their roles; () for what is no matching question."""
+    """The order of candidates, question and reference (step 4) in the result of `assign`; () if there are none."""
     names = {"candidate": "candidates", "question": "question", "reference": "reference"}
     segments = [part for part in (*parts, *options) if not isinstance(part, str)]
     if not any(part.role == "candidate" for part in segments):
@@ -100,16 +106,16 @@ def structure(parts: Sequence[Part], options: Sequence[str | Media] = ()) -> tup
 
 
 def direction(parts: Sequence[Part], options: Sequence[str | Media] = ()) -> str:
-    """``audio reference → image candidates``, say, for parts that have their roles; '' if there is no reference."""
+    """The direction of matching, as in ``audio reference → image candidates``, in the result of `assign`; or ''."""
     kinds = {part.role: part.kind for part in (*parts, *options) if isinstance(part, Media)}
     return f"{kinds['reference']} reference → {kinds['candidate']} candidates" if "reference" in kinds else ""
 
 
 def candidate_named(option: str | Media, candidates: Sequence[Media], slots: Sequence[Slot]) -> int | None:
-    """The place among the candidates of the one that an option names; None if that cannot be told.
+    """The index of the candidate that an option refers to; None if that is unclear.
 
-    The option may be the medium itself, give its place (``the second image``), or its number (``image 2``, ``[img2]``).
-    It must say nothing else. slots: the candidates' slots.
+    The option must be the medium itself, or consist of nothing but its place (``the second image``) or its number
+    (``image 2``, ``[img2]``). Candidates and their slots are given in the order in which they are shown.
     """
     if isinstance(option, Media):
         return next((i for i, medium in enumerate(candidates) if medium is option), None)

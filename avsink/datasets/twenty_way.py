@@ -1,23 +1,24 @@
 """The 20-way question of VGGSound clips (Hubs section 3.1): which of 20 sounding objects is it?
 
-**The sets.** A *case* is a fixed set of 20 labels, the same for all its clips. As in the study, a case belongs to one
-super-class, and where that has too few labels, confusers of others fill it ("people" had 16 labels and 4 confusers):
+**The sets.** A *case* is a fixed set of 20 labels, the same for all its clips. As in the paper, a case belongs to one
+super-class; if that has too few labels, distractors from other super-classes fill the set ("people" had 16 labels and
+4 distractors):
 
-1. A case that is *given* is used as it is. Each of its labels is asked in the first given case that has it.
-2. Every other label is asked in one *drawn* case: the labels of a group are put into the order of their hashes and
-   dealt out in turn to as few parts as cases of 20 need; one whose name a part has already goes to another part;
-3. a part with fewer than 20 is filled with labels of other groups, again in the order of their hashes. These are only
-   offered: a clip of such a label is asked in the case of its own group.
+1. A *given* case is used as it is. Each of its labels is asked in the first given case that contains it.
+2. Every other label is asked in one *drawn* case: the labels of a group are sorted by hash and dealt in turn to as few
+   parts of at most 20 as possible; a label whose name a part already has goes to another part.
+3. A part with fewer than 20 labels is filled with labels of other groups, again sorted by hash. These are only wrong
+   options: a clip with such a label is asked in the case of its own group.
 
 **An item.**
 
-4. The options are the 20 labels of the case in the order of the hashes of (seed, the sample's id, the label). So each
-   item has its own order, which depends neither on the order of the table nor on that of the labels.
-5. The answer is the letter, A to T, that the true label got.
+4. The options are the 20 labels of the case, sorted by the hash of (seed, sample id, label). So each item has its own
+   order, independent of the order of the table and of the labels.
+5. The answer is the letter, A to T, of the true label.
 
-Labels are shown as published, ``donkey, ass braying`` as one option. As in the study's own sets, near-synonyms are not
-taken apart (``cow lowing`` may stand beside ``cattle mooing``); only two spellings of one name may not: a name is
-compared without case and parentheses, and ``a/b`` names both a and b (`names`).
+Labels are shown as published: ``donkey, ass braying`` is one option. As in the paper's own sets, near-synonyms may be
+in one set (``cow lowing`` and ``cattle mooing``), but not two spellings of one name: names are compared without case
+and parentheses, and ``a/b`` names both a and b (`names`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ TASK = "sounding object"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """20 labels. group: the super-class that it asks about."""
+    """A fixed set of 20 labels; `group` is its super-class."""
 
     name: str
     group: str
@@ -49,7 +50,7 @@ class Case:
     def __post_init__(self):
         if len(self.labels) != N_OPTIONS or len(set(self.labels)) != N_OPTIONS:
             raise ValueError(
-                f"the case {self.name!r} has {len(set(self.labels))} labels of its own; {N_OPTIONS} are expected"
+                f"the case {self.name!r} has {len(set(self.labels))} different labels; {N_OPTIONS} are expected"
             )
         first: dict[str, str] = {}
         for label in self.labels:
@@ -62,13 +63,17 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Cases:
-    """All cases. asked: label -> the case in which it is asked."""
+    """All cases; `asked` maps each label to the case in which it is asked."""
 
     cases: tuple[Case, ...]
     asked: Mapping[str, Case]
 
     def of(self, label: str) -> Case:
-        """The case in which a label is asked. Raises ValueError."""
+        """The case in which a label is asked.
+
+        Raises:
+            ValueError: If no case contains it.
+        """
         if label not in self.asked:
             raise ValueError(f"its label {label!r} is in no set of {N_OPTIONS} labels")
         return self.asked[label]
@@ -77,7 +82,16 @@ class Cases:
 def draw(
     groups: Mapping[str, Iterable[str]], *, given: Mapping[str, Sequence[str]] | None = None, seed: int = 0
 ) -> Cases:
-    """Steps 1 to 3. groups: super-class -> its labels. given: name of a case -> its 20 labels. Raises ValueError."""
+    """Make the cases (steps 1 to 3).
+
+    Args:
+        groups: Super-class -> its labels.
+        given: Name of a given case -> its 20 labels.
+        seed: Of the hashes.
+
+    Raises:
+        ValueError: If a case cannot have 20 labels with different names.
+    """
     cases = [Case(name=name, group=name, labels=tuple(labels)) for name, labels in (given or {}).items()]
     asked: dict[str, Case] = {}
     for case in cases:
@@ -102,7 +116,11 @@ def draw(
 def item(
     id: str, case: Case, label: str, *, clip: Path, truth: Mapping[str, object] | None = None, seed: int = 0
 ) -> Sample:
-    """Steps 4 and 5. Raises ValueError if the case does not offer the label."""
+    """Make the sample of one clip (steps 4 and 5); `truth` is added to `Sample.truth`.
+
+    Raises:
+        ValueError: If the case does not contain the label.
+    """
     if label not in case.labels:
         raise ValueError(f"its label {label!r} is not among the labels of the case {case.name!r}")
     options = shuffled(case.labels, id=id, seed=seed)
@@ -119,19 +137,19 @@ def item(
 
 
 def shuffled(labels: Iterable[str], *, id: str, seed: int = 0) -> tuple[str, ...]:
-    """The labels of a case in the order in which a sample shows them."""
+    """The labels of a case in the order of one sample's options."""
     return _ordered(labels, f"{seed}/{id}")
 
 
 def names(label: str) -> frozenset[str]:
-    """The names in a label, to compare it with others: ``Mouse (animal)`` is mouse, ``alligator/crocodile`` both."""
+    """The normalised names in a label, for comparison: ``Mouse (animal)`` is mouse, ``a/b`` is a and b."""
     plain = re.sub(r"\([^)]*\)", " ", label)
     found = (" ".join(part.split()).casefold() for part in plain.split("/"))
     return frozenset(part for part in found if part) or frozenset({label})
 
 
 def _parts(labels: Sequence[str]) -> list[list[str]]:
-    """Labels in at most 20 to a part, no two of one name together: `Case` would refuse them, and the whole file."""
+    """Divide labels into parts of at most 20 without two of one name, which `Case` would refuse."""
     parts: list[list[str]] = [[] for _ in range(-(-len(labels) // N_OPTIONS))]
     taken: list[set[str]] = [set() for _ in parts]
     for k, label in enumerate(labels):
@@ -147,10 +165,10 @@ def _parts(labels: Sequence[str]) -> list[list[str]]:
 
 
 def _filled(own: Sequence[str], others: Sequence[str], *, avoid: Iterable[str], name: str) -> tuple[str, ...]:
-    """A part of a group, filled up. Labels of its own group are `avoid`ed as long as there are others."""
+    """A part of a group, filled up to 20 labels. Labels in `avoid` (its own group) are taken last."""
     avoid, labels = set(avoid), list(own)
     taken = {name for label in own for name in names(label)}
-    for label in sorted(others, key=lambda label: label in avoid):  # sorted is stable: the order of hashes stays
+    for label in sorted(others, key=lambda label: label in avoid):  # a stable sort keeps the order of hashes
         if len(labels) == N_OPTIONS:
             break
         if not names(label) & taken:
@@ -158,11 +176,11 @@ def _filled(own: Sequence[str], others: Sequence[str], *, avoid: Iterable[str], 
             taken |= names(label)
     if len(labels) < N_OPTIONS:
         raise ValueError(
-            f"the case {name!r} cannot be made: it needs {N_OPTIONS} different labels, and there are only {len(labels)}"
+            f"the case {name!r} cannot be made: it needs {N_OPTIONS} different labels, but there are only {len(labels)}"
         )
     return tuple(labels)
 
 
 def _ordered(labels: Iterable[str], key: str) -> tuple[str, ...]:
-    """Labels by their hashes: an order that no table's order and no library's random numbers decide."""
+    """Labels sorted by hash, so that their order depends neither on a table nor on a library's random numbers."""
     return tuple(sorted(labels, key=lambda label: (hashlib.sha256(f"{key}/{label}".encode()).digest(), label)))

@@ -1,13 +1,12 @@
-"""VGGSound (Chen et al. 2020): clips of ten seconds, each of one of 309 sounding objects, asked 20-way.
+"""VGGSound (Chen et al. 2020): clips of ten seconds, each with one of 309 sounding objects, as 20-way questions.
 
-1. The table is `test.csv` (clip, label) or, without it, `vggsound.csv` (id, start, label, split), of which the rows of
-   the split ``test`` are read; rows of ``train`` belong to another set. Neither has a line of names. Labels may contain
-   commas, and are quoted then.
-2. `stat.csv` (label, count, super-class) groups the labels. An older version of it has no super-classes, and then, as
-   without it, all labels are one group. With super-classes, a clip whose label has none is a problem.
+1. The table is `test.csv` (clip, label), or without it `vggsound.csv` (id, start, label, split), of which only the
+   split ``test`` is read. Neither has a header. A label with a comma is quoted.
+2. `stat.csv` (label, count, super-class) groups the labels. Without it, or with an older version that has no
+   super-classes, all labels are one group. With super-classes, a clip whose label has none is a problem.
 3. Clips are found by their base names, see `avsink.datasets.files.clips`.
-4. Every label is asked in one fixed set of 20, see `avsink.datasets.twenty_way`. A file `cases.json`, which holds
-   ``{name: [20 labels]}``, gives sets that are used before any are drawn: the study's own, for example, which
+4. Every label is asked in one fixed set of 20 labels, see `avsink.datasets.twenty_way`. A file `cases.json`, ``{name:
+   [20 labels]}``, gives sets that are used before others are drawn: for example those of the Hubs paper, which
    `avsink.papers.hubs.released_items.cases` reads.
 
 `task` is ``sounding object: <super-class>`` and `category` the set. A clip is one sample or one problem.
@@ -27,24 +26,34 @@ from avsink.datasets.loaded import Loaded, cell, collect
 from avsink.datasets.twenty_way import Cases, draw, item
 from avsink.sample import Sample
 
-__all__ = ["NAME", "SuperClasses", "given_cases", "load", "super_classes"]
+__all__ = ["NAME", "SuperClasses", "cases_of", "given_cases", "load", "super_classes"]
 
 NAME = "vggsound"
 TEST, WHOLE, STAT, CASES = "test.csv", "vggsound.csv", "stat.csv", "cases.json"
-SEED = 0  # of the sets of labels, and of the order of the options
-ALL = "all"  # the only group, where super-classes are not known
+SEED = 0  # of the sets of labels and the order of the options
+ALL = "all"  # the only group, if super-classes are unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperClasses:
-    """group -> its labels, as stat.csv has them; {} if it has none. lacking: what is wrong, one sentence each."""
+    """The groups of labels in stat.csv.
+
+    Attributes:
+        groups: Super-class -> its labels; {} if there are none.
+        lacking: What is wrong, one sentence each.
+    """
 
     groups: Mapping[str, tuple[str, ...]]
     lacking: tuple[str, ...] = ()
 
 
 def load(root: Path | str = "") -> Loaded:
-    """All clips of the test split, each as a sample or a problem."""
+    """Read all clips of the test split, each as a sample or a problem.
+
+    Raises:
+        MissingData: If there is no table.
+        TableError: If a table cannot be read, or no 20-way question can be made of its labels.
+    """
     root = locate(NAME, root)
     found = tables.find(root, TEST, WHOLE)
     if not found:
@@ -58,7 +67,7 @@ def load(root: Path | str = "") -> Loaded:
 
 
 def super_classes(root: Path) -> SuperClasses:
-    """The super-classes of a folder's stat.csv."""
+    """Read the super-classes of the stat.csv in a folder."""
     found = tables.find(root, STAT)
     if not found:
         return SuperClasses(groups={}, lacking=(f"{STAT} is not there: without it all labels are one group",))
@@ -83,19 +92,32 @@ def super_classes(root: Path) -> SuperClasses:
 
 
 def given_cases(root: Path) -> dict[str, tuple[str, ...]]:
-    """The sets of a folder's cases.json, {} without it. Raises `TableError`."""
+    """Read the sets in a folder's cases.json; {} if there is none.
+
+    Raises:
+        TableError: If the file has another form.
+    """
     found = tables.find(root, CASES)
     if not found:
         return {}
     content = tables.read_json(found[0])
     lists = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(labels, list) and all(isinstance(label, str) for label in labels) for labels in lists):
-        raise TableError(f"{CASES} is no object of lists of labels, {{name: [20 labels]}}")
+        raise TableError(f"{CASES} is not an object of lists of labels, {{name: [20 labels]}}")
     return {name: tuple(labels) for name, labels in content.items()}
 
 
 def cases_of(root: Path, classes: SuperClasses, labels: list[str]) -> Cases:
-    """The sets of 20, for the labels of stat.csv or, without it, for these. `TableError` if there can be none."""
+    """Make the sets of 20 labels.
+
+    Args:
+        root: The folder, which may hold a cases.json.
+        classes: The groups of stat.csv.
+        labels: The labels of the table, which form one group if stat.csv gives no groups.
+
+    Raises:
+        TableError: If no set can be made, for example because there are fewer than 20 labels.
+    """
     given = given_cases(root)
     groups = classes.groups or {ALL: sorted({label.strip() for label in labels} - {""})}
     try:

@@ -1,20 +1,20 @@
-"""VGGSounder (ICCV 2025): VGGSound's test clips with all their labels, and for each whether it is seen or heard.
+"""VGGSounder (ICCV 2025): VGGSound's test clips with all their labels, each marked as seen, heard or both.
 
-1. The table has a row for each (clip, label): video_id, label, modality (A, V, AV), and three flags of the clip:
-   background_music, static_image, voice_over. A csv in the folder is read, or else that of the pip package.
+1. The table has one row per (clip, label): video_id, label, modality (A, V, AV), and three flags of the clip:
+   background_music, static_image, voice_over. A csv in the folder is read, else the csv of the pip package.
 2. The labels are pinned to **0.1.6** (``pip install vggsounder==0.1.6``). Version 1.0 of June 2026 relabelled about
-   3,600 clips; papers before it used 0.1.6 or older. Of a package of another version only its copy of 0.1.6 is read. A
-   csv in the folder may be any version: `Loaded.version` says which, by the number of its rows or by its name. Two
-   files go by 0.1.6: the package's (33,184 rows, 12,372 clips), and the repository's ``vggsounder_0.1.6.csv`` (26,001
-   rows, 11,801 clips).
-3. Without ``+background-music`` in its name a file leaves out clips with background music, and it is preferred.
-4. A clip is one sample or one problem, with the question of `avsink.datasets.twenty_way` and VGGSound's super-classes, if
-   its stat.csv is there. What it asks for must be heard: the first label in the file with modality AV whose set of 20
-   holds no second label that is heard, then the first such label with modality A. Where there is none, the clip is a
-   problem: the question would have two right answers. A label that is only seen may stand among the wrong options.
+   3,600 clips; earlier papers used 0.1.6 or older. From a package of another version only its copy of 0.1.6 is read. A
+   csv in the folder may have any version: `Loaded.version` says which, by the number of rows or the file name. Two
+   files are called 0.1.6: the package's (33,184 rows, 12,372 clips), and the repository's ``vggsounder_0.1.6.csv``
+   (26,001 rows, 11,801 clips).
+3. A file without ``+background-music`` in its name leaves out clips with background music, and is preferred.
+4. A clip is one sample or one problem. The question is that of `avsink.datasets.twenty_way`, with VGGSound's
+   super-classes if its stat.csv is there. It asks for the first label of modality AV whose set of 20 holds no second
+   label that is heard, else for the first such label of modality A. If there is none, the clip is a problem, because
+   the question would have two right answers. A label that is only seen may be among the wrong options.
 5. The flags go into `truth`, with all labels by modality. Contradictory rows make the clip a problem.
 
-The package is no dependency; it is looked for only when it is needed, and its code is not run.
+The package is not a dependency; it is looked for only when needed, and its code is not run.
 """
 
 from __future__ import annotations
@@ -45,12 +45,21 @@ IN_FOLDER += ("vggsounder+background-music.csv", "vggsounder*.csv")
 RELEASES = {33_184: f"{VERSION}, as in the pip package", 41_172: f"{VERSION}, as in the pip package"}
 RELEASES |= {26_001: f"{VERSION}, as in the repository", 33_495: f"{VERSION}, as in the repository"}
 RELEASES |= {29_509: "1.0", 37_395: "1.0"}
-"""Rows -> version of the published files, with and without background music."""
+"""Number of rows -> version, for the published files with and without background music."""
 REMEDY = f"`pip install vggsounder=={VERSION}`, or put a csv of VGGSounder into the folder of the clips"
 
 
 def load(root: Path | str = "", *, csv_path: Path | str | None = None) -> Loaded:
-    """All clips, each as a sample or a problem. csv_path: the labels, if they lie elsewhere."""
+    """Read all clips, each as a sample or a problem.
+
+    Args:
+        root: Where the clips are, see `avsink.datasets.files.sources`.
+        csv_path: The csv of the labels, if it is not in `root`.
+
+    Raises:
+        MissingData: If there are no labels.
+        TableError: If a table cannot be read, or no 20-way question can be made of its labels.
+    """
     root = locate(NAME, root)
     if csv_path is not None:
         table, version = Path(csv_path), ""
@@ -78,7 +87,11 @@ def load(root: Path | str = "", *, csv_path: Path | str | None = None) -> Loaded
 
 
 def packaged() -> Path:
-    """The csv of version 0.1.6 inside the pip package. Raises `MissingData` with what to do."""
+    """The path of the csv of version 0.1.6 in the installed pip package.
+
+    Raises:
+        MissingData: If the package is not installed or lacks that csv.
+    """
     spec = importlib.util.find_spec(NAME)
     if spec is None or not spec.submodule_search_locations:
         raise MissingData(f"the labels of VGGSounder are not here: {REMEDY}")
@@ -95,7 +108,7 @@ def packaged() -> Path:
 
 
 def grouped(rows: Iterable[Row]) -> list[Row]:
-    """One row a clip, with its `labels` (label -> modality) and flags. A clip with a bad row has a fault."""
+    """Join the rows of each clip into one, with `labels` (label -> modality) and flags. One bad row makes it faulty."""
     clips: dict[str, list[Row]] = {}
     found: list[Row] = []
     for row in rows:
@@ -113,7 +126,7 @@ def grouped(rows: Iterable[Row]) -> list[Row]:
 
 
 def _add(values: dict[str, object], row: Row) -> str:
-    """Add one row to its clip; what is wrong with it, or ''."""
+    """Add one row to its clip; return what is wrong with it, or ''."""
     if row.fault:
         return f"{row.where}: {row.fault}"
     label, modality = (str(row.values.get(name) or "").strip() for name in ("label", "modality"))

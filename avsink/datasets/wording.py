@@ -1,4 +1,4 @@
-"""The words in which this project asks about real clips whose makers publish labels and no questions."""
+"""The words of this project's questions about real clips, for datasets that publish labels but no questions."""
 
 from __future__ import annotations
 

@@ -1,19 +1,20 @@
 """WorldSense (arXiv 2502.04326): questions about everyday videos that need picture and sound.
 
-1. Three forms are read, the first that a folder holds: `worldsense_qa.json` as published (a record for each video, with
-   questions under `task0`, `task1`, ...), the parquet files of lmms-lab and the tsv of VLMEvalKit (a row for each
-   question; in the tsv, lists are texts).
-2. Every key of a record that contains ``task`` is a question. A record without any is a problem, not nothing.
-3. There are four options, or three; the letters stand in them already.
-4. The video is `videos/<id>.mp4`, or wherever in the folder its only file of that name lies.
+1. Three forms are read, the first that a folder holds: `worldsense_qa.json` as published (one record per video, with
+   questions under `task0`, `task1`, ...), the parquet files of lmms-lab, and the tsv of VLMEvalKit (both with one row
+   per question; in the tsv, lists are text).
+2. Every key of a record that contains ``task`` is a question. A record without a question is a problem.
+3. There are four or three options, which already begin with letters.
+4. The video is `videos/<id>.mp4`, or the only file of that name in any folder.
 
-The forms number their questions differently, so the ids of samples differ, too: ``worldsense/<video>/task0`` or
-``worldsense/<index>``. How long a video is, is asked of its file (`avsink.datasets.selections`), never of the table.
+The forms number their questions differently, so the ids of samples differ too: ``worldsense/<video>/task0`` or
+``worldsense/<index>``. The duration of a video is read from its file (`avsink.datasets.selections`), not from the
+table.
 
 The prompt has the parts of VLMEvalKit's, with sound and without subtitles: video, instruction, question, options,
-``Answer:``. `task` is the task type, and `category` as well, because Flow's figures 11 and 12 have a panel for each
-task. `truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning), `truth["video_domain"]` the
-table's ``domain`` of the video (Daily Life, ...).
+``Answer:``. `task` and `category` are both the task type, because Flow's figures 11 and 12 have one panel per task.
+`truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning), `truth["video_domain"]` the table's
+``domain`` of the video (Daily Life, ...).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NAME = "worldsense"
 ORIGINAL = "worldsense_qa.json"
 TABLES = (ORIGINAL, "test-*.parquet", "WorldSense.tsv", "*.tsv")
 NEEDS = ("index", "video", "candidates", "task_domain", "task_type", "question", "answer")
-KEPT = ("duration", "sub_category", "audio_class")  # as `truth`, where the table has them
+KEPT = ("duration", "sub_category", "audio_class")  # copied into `truth` if the table has them
 
 INSTRUCTION = (
     "These are the frames of a video and its sound. Watch and listen closely, and choose the best answer to the "
@@ -46,7 +47,12 @@ SUFFIX = "Answer:"
 
 
 def load(root: Path | str = "") -> Loaded:
-    """All questions, each as a sample or a problem."""
+    """Read all questions, each as a sample or a problem.
+
+    Raises:
+        MissingData: If there is no table.
+        TableError: If a table cannot be read.
+    """
     root = locate(NAME, root)
     found = tables.find(root, *TABLES)
     if not found:
@@ -63,14 +69,14 @@ def load(root: Path | str = "") -> Loaded:
 
 
 def _questions(path: Path) -> Iterator[Row]:
-    """The questions of the original file, as rows like those of the other forms."""
+    """The questions of the original file, as rows in the form of the other tables."""
     content = tables.read_json(path)
     if not isinstance(content, dict):
-        raise TableError(f"{path.name} is no object of records, one for each video")
+        raise TableError(f"{path.name} is not an object with one record per video")
     for video, record in tables.pairs(content):
         where = f"{path.name}, video {video}"
         if not isinstance(record, dict):
-            yield Row(values={"id": video}, where=where, fault="its record is no object")
+            yield Row(values={"id": video}, where=where, fault="its record is not an object")
             continue
         named = _another(video, record)
         fault = f"its record is that of another video, {named}" if named else ""
@@ -81,14 +87,14 @@ def _questions(path: Path) -> Iterator[Row]:
         for name, task in tasks:
             whole = isinstance(task, dict) and len(tables.pairs(task)) == len(task)
             values = shared | (task if whole else {}) | {"id": f"{video}/{name}", "video": video}
-            broken = "" if whole else f"its {name} is no object with one value for each key"
+            broken = "" if whole else f"its {name} is not an object with one value per key"
             if whole and (named := _another(video, task)):
                 broken = f"its {name} is that of another video, {named}"
             yield Row(values=values, where=f"{where}, {name}", fault=fault or broken)
 
 
 def _another(video: str, values: Mapping[str, object]) -> str:
-    """The video that these values name, if it is not this one."""
+    """The id of the video that these values name if it is another one, else ''."""
     named = (key_of(values.get(name)) for name in ("video_id", "video"))
     return next((name for name in named if name and name != key_of(video)), "")
 

@@ -1,17 +1,17 @@
 """The one attention function of the text decoder.
 
-The text decoder, and it alone, is told by name to attend through `attention`
-(`set_attn_implementation({"text_config": NAME})`), on transformers' own interface:
+The text decoder, and no other part of the model, is told by name to use `attention`
+(`set_attn_implementation({"text_config": NAME})`), through transformers' own interface:
 
 1. by default it *is* transformers' SDPA function, to the last bit;
-2. within `through(reader)` the call goes to the reader. That is how a run is recorded (`avsink.engine.record`), observed
-   (`avsink.engine.observers`) and replayed (`avsink.engine.replay`).
+2. within `substituted(by=...)` the call goes to a substitute. That is how a run is recorded (`avsink.engine.record`),
+   observed (`avsink.engine.observers`) and replayed (`avsink.engine.replay`).
 
-Two registrations are needed. The mask function is the one that is easily forgotten: without an entry of the same name,
-transformers passes no mask at all, and the decoder becomes non-causal in silence.
+Two functions are registered under that name, and the mask function is the one that is easily forgotten: without it,
+transformers silently passes no mask at all, so padding is read, and attention that relies on the mask is not causal.
 
-A reader reaches the function through a context variable, not through keyword arguments: `generate` refuses unknown
-ones, and the audio and vision towers would be handed them, too.
+The substitute is passed in a context variable and not as a keyword argument: `generate` refuses unknown keyword
+arguments, and the audio and vision towers would receive them, too.
 """
 
 from __future__ import annotations
@@ -37,12 +37,24 @@ NAME = "avsink"  # a neutral name: ones that contain "sdpa" or "flex_attention" 
 
 
 class Substitute(Protocol):
-    """Takes the place of the attention function for a while."""
+    """A function that takes the place of the attention function for a while."""
 
     def __call__(
         self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs
     ) -> Tensor:
-        """query (B, heads, Q, D); key, value (B, key heads, K, D), rotated -> output (B, Q, heads, D)."""
+        """Attend.
+
+        Args:
+            module: The attention module that calls; `module.layer_idx` is its layer.
+            query: (B, heads, Q, D), rotated.
+            key: (B, key heads, K, D), rotated.
+            value: (B, key heads, K, D).
+            mask: What the mask function made, or None where attention is causal or needs no mask.
+            **kwargs: What else transformers passes, such as `scaling`.
+
+        Returns:
+            The attention output, (B, Q, heads, D).
+        """
 
 
 _substitute: ContextVar[Substitute | None] = ContextVar("substitute", default=None)
@@ -50,7 +62,7 @@ _substitute: ContextVar[Substitute | None] = ContextVar("substitute", default=No
 
 @contextmanager
 def substituted(by: Substitute) -> Iterator[None]:
-    """Within this context, decoders that run on `NAME` attend by means of `reader`."""
+    """Within this context, decoders whose attention is `NAME` attend by means of `by`."""
     token = _substitute.set(by)
     try:
         yield
@@ -61,15 +73,15 @@ def substituted(by: Substitute) -> Iterator[None]:
 def attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
 ) -> tuple[Tensor, None]:
-    """transformers' attention function; shapes as for `Reader`. The weights are never formed."""
-    reader = _substitute.get()
-    if reader is None:
+    """Attend as a function of transformers' interface; shapes as in `Substitute`. The weights are never formed."""
+    substitute = _substitute.get()
+    if substitute is None:
         return plain(module, query, key, value, attention_mask, **kwargs), None
-    return reader(module, query, key, value, attention_mask, **kwargs), None
+    return substitute(module, query, key, value, attention_mask, **kwargs), None
 
 
 def plain(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs) -> Tensor:
-    """transformers' own SDPA function: the reader that changes nothing."""
+    """Call transformers' own SDPA function: the substitute that changes nothing."""
     return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
 
 

@@ -1,22 +1,23 @@
 """Interventions: what is done to a run, as data (Flow sections 4.1 and 6; Hubs sections 3 and 5).
 
-An intervention says *what*, never how. Layer by layer it can be asked three questions, and whoever carries it out
-knows nothing else of it:
+An intervention says *what* is done, never how. It answers three questions about each layer, and the engine knows
+nothing else of it. A row is one token's state:
 
 1. `edges(layer)`: which attention edges are cut, or have their scores changed;
-2. `given(layer)`: which rows enter the layer with the states of another run;
-3. `gone(layer)`: which rows no longer exist.
+2. `given(layer)`: which rows enter the layer with the state that they have in another run;
+3. `gone(layer)`: which rows have been removed before the layer.
 
-A new kind is one more frozen dataclass that answers some of these; neither the others nor the engine change.
+A new kind of intervention is one more frozen dataclass that answers some of these; the others and the engine stay as
+they are.
 
     Block(video, question, layers=range(3, 10))         # these queries cannot read these keys
     Restore(sinks, range(28), states=clean.states)      # these rows are what they were in another run
     Reweight(cross, uni, alpha=0.2, layers=range(6, 28), target=text)
     Discard(video, after_layer=26)                      # these rows end here
 
-Positions are what the layout gives: LongTensors, lists or ranges. They become sorted tensors without repetitions. Empty
-sets, no layers, and targets that stand before all of their sources are allowed and change nothing. Positions carry no
-mark of the prompt that they were made for: what lies outside of a prompt is refused, what lies inside is believed.
+Positions are LongTensors (as in the layout), lists or ranges. They become sorted tensors without repetitions. Empty
+sets, no layers, and targets before all of their sources are allowed and change nothing. Positions do not say for which
+prompt they were made: a position outside the prompt is an error, but one from another prompt cannot be noticed.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Discard", "Edges", "Intervention", "Plan", "Restore", "Reweight", "as_plan", "as_positions"]
 
-WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """All edges from `source` (keys) to `target` (queries), as far as the keys are not after the queries.
+    """All edges from `source` to `target` in which the key does not come after the query.
 
-    score: from the scaled scores to new ones, elementwise; None cuts the edges.
+    Attributes:
+        source: Positions of the keys, sorted.
+        target: Positions of the queries, sorted.
+        score: Turns scaled scores into new ones, elementwise; None cuts the edges.
     """
 
     source: Tensor
@@ -51,9 +55,12 @@ class Edges:
 
 
 class Intervention:
-    """What all kinds share: checked fields, and three answers of which most are "nothing".
+    """What all kinds share: checked fields, and three answers that are "nothing" unless a kind gives its own.
 
-    POSITIONS: the names of the fields that hold positions. A kind that has a field `layers` acts in these.
+    A kind with a field `layers` acts in those layers.
+
+    Attributes:
+        POSITIONS: The names of the fields that hold positions.
     """
 
     POSITIONS: ClassVar[tuple[str, ...]] = ()
@@ -65,25 +72,33 @@ class Intervention:
             object.__setattr__(self, "layers", _layers(self.layers, field=self._named("layers")))
 
     def acts(self, layer: int) -> bool:
-        """Whether it changes anything at this layer, or may do so."""
+        """Whether it may change anything at this layer."""
         return layer in self.layers
 
     def edges(self, layer: int) -> tuple[Edges, ...]:
+        """The attention edges that are cut or rescored in this layer, where it acts."""
         return ()
 
     def given(self, layer: int) -> tuple[Tensor, States] | None:
+        """The positions that enter this layer with their states of another run, and that run's states."""
         return None
 
     def gone(self, layer: int) -> Tensor | None:
+        """The positions that have been removed before this layer."""
         return None
 
     def check(self, states: States) -> None:
-        """Raise ValueError, naming the field, unless it fits the run that left `states`."""
+        """Check that it fits the run that left `states`.
+
+        Raises:
+            ValueError: If it does not; the message names the field.
+            TypeError: Likewise, if a field holds the wrong kind of thing.
+        """
         for name in self.POSITIONS:
             positions = getattr(self, name)
             if len(positions) and int(positions[-1]) >= states.n:
                 raise ValueError(
-                    f"{self._named(name)}: position {int(positions[-1])} is outside of the prompt, which has "
+                    f"{self._named(name)}: position {int(positions[-1])} is outside the prompt, which has "
                     f"{states.n} tokens; take positions from the layout of the same inputs"
                 )
         for layer in self.__dict__.get("layers", ()):
@@ -91,7 +106,7 @@ class Intervention:
 
     @cached_property
     def identity(self) -> tuple:
-        """Equal for interventions that do the same wherever both act."""
+        """A key that is equal for interventions that do the same in any layer in which both act."""
         return type(self), *(_hashable(getattr(self, f.name)) for f in fields(self) if f.name != "layers")
 
     def _named(self, field: str) -> str:
@@ -108,7 +123,7 @@ Plan = Intervention | Sequence[Intervention]
 
 
 def as_plan(plan: Plan) -> tuple[Intervention, ...]:
-    """One intervention, or several applied together, as a tuple."""
+    """Turn a plan, one intervention or several applied together, into a tuple."""
     together = (plan,) if isinstance(plan, Intervention) else tuple(plan)
     for one in together:
         if not isinstance(one, Intervention):
@@ -121,6 +136,11 @@ class Block(Intervention):
     """Attention knockout: queries at `target` cannot read keys at `source` (Flow section 4.1).
 
     A query that has lost all its keys reads nothing: its attention output is 0.
+
+    Attributes:
+        source: Positions of the keys.
+        target: Positions of the queries.
+        layers: The layers in which the edges are cut.
     """
 
     POSITIONS = ("source", "target")
@@ -130,6 +150,7 @@ class Block(Intervention):
     layers: Iterable[int]
 
     def edges(self, layer: int) -> tuple[Edges, ...]:
+        """All edges from source to target, cut."""
         return (Edges(self.source, self.target),)
 
 
@@ -137,9 +158,13 @@ class Block(Intervention):
 class Restore(Intervention):
     """Causal tracing: rows at `positions` enter each of `layers` as they did in another run (Hubs section 3.2).
 
-    states: what that run left, `other_run.states`; its prompt must have the same tokens at the same positions. Behind
-    the last of `layers` the rows go on from what they were given, and read whatever the others have become. Rows that
-    a `Discard` has removed stay away.
+    After the last of `layers` the rows are computed again, from the states that they were given and from what the other
+    rows have become. Rows that a `Discard` has removed are not restored.
+
+    Attributes:
+        positions: The rows to restore.
+        layers: The layers whose inputs are restored.
+        states: What the other run left, `other_run.states`. Its prompt must have the same tokens at these positions.
     """
 
     POSITIONS = ("positions",)
@@ -149,24 +174,33 @@ class Restore(Intervention):
     states: States
 
     def given(self, layer: int) -> tuple[Tensor, States]:
+        """The restored positions, and the run that they come from."""
         return self.positions, self.states
 
     def check(self, states: States) -> None:
+        """Check that it fits the run that left `states`, and that both runs have the same tokens at `positions`."""
         super().check(states)
         if not isinstance(self.states, type(states)):
             kind = type(self.states).__name__
-            raise TypeError(f"{self._named('states')}: these are what a run left, `other_run.states`, and not a {kind}")
+            raise TypeError(f"{self._named('states')}: give what another run left, `other_run.states`, not a {kind}")
         if reason := states.differs(self.states, at=self.positions):
             raise ValueError(f"{self._named('states')}: they come from another prompt or model: {reason}")
 
 
 @dataclass(frozen=True, eq=False)
 class Reweight(Intervention):
-    """Adaptive sink-guided decoding's edit: of the scores A, before the softmax, that `target` gives to keys,
+    """Raise and lower attention scores, as adaptive sink-guided decoding does (Hubs section 5).
 
-        A + alpha |A| at `boost`,    A - alpha |A| at `damp`    (Hubs section 5)
+    The scaled scores A of the queries at `target`, before the softmax and in all heads alike, become
 
-    A holds the scaled scores, all heads alike.
+        A + alpha |A| for keys at `boost`,    A - alpha |A| for keys at `damp`.
+
+    Attributes:
+        boost: Positions of keys whose scores are raised.
+        damp: Positions of keys whose scores are lowered; none may be in `boost`, too.
+        alpha: The weight, finite and at least 0.
+        layers: The layers in which scores are changed.
+        target: Positions of the queries.
     """
 
     POSITIONS = ("boost", "damp", "target")
@@ -182,21 +216,27 @@ class Reweight(Intervention):
         super().__post_init__()
         if shared := sorted(set(self.boost.tolist()) & set(self.damp.tolist())):
             raise ValueError(
-                f"{self._named('boost')} and damp share the position {shared[0]}; a key is one or the other"
+                f"{self._named('boost')} and damp share the position {shared[0]}; a key can be in one of them only"
             )
         if not isinstance(self.alpha, (int, float)) or not 0 <= self.alpha < float("inf"):
             raise ValueError(f"{self._named('alpha')}: {self.alpha} is not a finite weight of 0 or more")
 
     def edges(self, layer: int) -> tuple[Edges, ...]:
+        """The edges from `boost` and those from `damp`, each with its change of scores."""
         return (
-            Edges(self.boost, self.target, partial(_moved, by=self.alpha)),
-            Edges(self.damp, self.target, partial(_moved, by=-self.alpha)),
+            Edges(self.boost, self.target, partial(_weighted, by=self.alpha)),
+            Edges(self.damp, self.target, partial(_weighted, by=-self.alpha)),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Discard(Intervention):
-    """Rows at `positions` exist up to and including layer `after_layer`, and in none behind it (Flow section 6)."""
+    """Remove rows at `positions` after layer `after_layer`: later layers run without them (Flow section 6).
+
+    Attributes:
+        positions: The rows to remove.
+        after_layer: The last layer in which they exist.
+    """
 
     POSITIONS = ("positions",)
 
@@ -208,36 +248,48 @@ class Discard(Intervention):
         object.__setattr__(self, "after_layer", _layer(self.after_layer, field=self._named("after_layer")))
 
     def acts(self, layer: int) -> bool:
+        """Whether the rows are gone from this layer."""
         return layer > self.after_layer
 
     def gone(self, layer: int) -> Tensor:
+        """The removed positions."""
         return self.positions
 
     def check(self, states: States) -> None:
+        """Check that it fits the run that left `states`."""
         super().check(states)
         self._check_layer("after_layer", self.after_layer, states)
 
 
-def _moved(scores: Tensor, *, by: float) -> Tensor:
+def _weighted(scores: Tensor, *, by: float) -> Tensor:
     return scores + by * scores.abs()
 
 
 def as_positions(given: Iterable[int] | Tensor, *, field: str) -> Tensor:
-    """Sorted, each once, on the CPU: (n,)."""
+    """Turn positions in any form into a sorted LongTensor without repetitions, on the CPU, (n,).
+
+    Args:
+        given: Whole numbers, at least 0.
+        field: What error messages call them.
+
+    Raises:
+        TypeError: If they are not a list of whole numbers.
+        ValueError: If one of them is negative.
+    """
     if not isinstance(given, Tensor):
         given = _listed(given, field=field, of="positions")
         try:
             given = torch.as_tensor(given)
         except (TypeError, ValueError, RuntimeError, OverflowError):
-            raise TypeError(f"{field}: positions are a list of whole numbers, not {given!r}"[:200]) from None
+            raise TypeError(f"{field}: positions must be a list of whole numbers, not {given!r}"[:200]) from None
     if given.numel() == 0:
         return torch.empty(0, dtype=torch.long)
-    if given.ndim != 1 or given.dtype not in WHOLE:
+    if given.ndim != 1 or given.dtype not in INTEGERS:
         shape = tuple(given.shape)
-        raise TypeError(f"{field}: positions are a list of whole numbers, not {given.dtype} of shape {shape}")
+        raise TypeError(f"{field}: positions must be a list of whole numbers, not {given.dtype} of shape {shape}")
     positions = given.cpu().long().unique()  # sorted
     if int(positions[0]) < 0:
-        raise ValueError(f"{field}: position {int(positions[0])} is outside of the prompt; positions count from 0")
+        raise ValueError(f"{field}: position {int(positions[0])} is outside the prompt; positions count from 0")
     return positions
 
 
@@ -251,7 +303,7 @@ def _layer(given: int, *, field: str) -> int:
     except TypeError:
         layer = -1
     if layer < 0:
-        raise ValueError(f"{field}: {given!r} is no layer; layers are whole numbers and count from 0")
+        raise ValueError(f"{field}: {given!r} is not a layer; layers are whole numbers that count from 0")
     return layer
 
 

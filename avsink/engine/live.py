@@ -1,16 +1,18 @@
 """Interventions on the model's own layers, while it runs by itself: rows that are really gone (Flow section 6).
 
-Hooks on the model's own layers shorten states, rotary tables, positions and masks (`discarding`), so later layers are
-shorter, and so is what they leave in the cache. Decoding goes on from that cache by the model's own code: a new token
-finds in each layer the keys that are left there.
+1. `rows_left`: the `Discard`s say which positions are still there at each layer;
+2. `discarding`: hooks on the model's own layers shorten states, rotary tables, positions and masks, so later layers are
+   shorter, and so is what they leave in the cache;
+3. `prefill`: the prompt runs under these hooks. Decoding continues from that cache by the model's own code: a new token
+   finds in each layer the keys that are left there.
 
 The distribution of the next token after `discarding` is that of `Run.replay` with the same `Discard`s, which removes
-nothing and computes as little as it can. Tests hold them against each other.
+nothing and computes as little as it can. Tests compare the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from avsink.engine.interventions import Discard
 from avsink.engine.record import decoder_inputs, logits
+from avsink.models.families.base import TextDecoder, text_decoder
 
 __all__ = ["discarding", "prefill", "rows_left"]
 
@@ -26,14 +29,17 @@ __all__ = ["discarding", "prefill", "rows_left"]
 def discarding(model, discards: Sequence[Discard], *, n: int) -> Iterator[None]:
     """Within this context a prompt of `n` tokens loses rows on its way through the decoder.
 
-    Single tokens that are decoded afterwards pass as they are. (From a cache that `prefill` has left, decoding goes on
-    without this context in SDPA attention. Eager attention is handed masks, which are shortened here.) Raises
-    ValueError, naming the field, for positions and layers that are not there, for the last token, whose output is the
-    answer, and for a decoder that adds features of pictures behind a layer from which rows are gone (DeepStack).
+    Single tokens that are decoded afterwards pass as they are. With SDPA attention, decoding from a cache of `prefill`
+    needs this context no longer; eager attention is given masks, which are shortened here.
+
+    Raises:
+        ValueError: For positions or layers that do not exist, for the last token, whose output is the answer, and
+            for a decoder that adds features of pictures after a layer that has lost rows (DeepStack).
     """
     left = rows_left(discards, n=n, n_layers=model.n_layers)
     first = next((layer for layer, now in enumerate(left) if len(now) < n), len(left))
-    hooks = [model.decoder.register_forward_pre_hook(_no_deepstack_behind(first), with_kwargs=True)]
+    refuse = _nothing_added_from(first, text_decoder(model))
+    hooks = [model.decoder.register_forward_pre_hook(refuse, with_kwargs=True)]
     hooks += [
         layer.register_forward_pre_hook(_shortened(before, now, n), with_kwargs=True)
         for layer, before, now in zip(model.decoder.layers, [left[0], *left], left, strict=False)
@@ -47,19 +53,22 @@ def discarding(model, discards: Sequence[Discard], *, n: int) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def prefill(model, inputs, discards: Sequence[Discard] = ()):
-    """The prompt through the text decoder, rows discarded on the way: logits (vocabulary,), and the cache."""
-    arguments = decoder_inputs(model, inputs) | {"use_cache": True}
+def prefill(model, inputs, discards: Sequence[Discard] = (), *, embedded: Mapping[str, object] | None = None):
+    """Run the prompt through the text decoder, discarding rows on the way: logits (vocabulary,), and the cache.
+
+    embedded: of `decoder_inputs(model, inputs)`, for callers that run one prompt several times.
+    """
+    arguments = {**(embedded or decoder_inputs(model, inputs)), "use_cache": True}
     with discarding(model, discards, n=inputs.layout.n):
         output = model.decoder(**arguments)
     return logits(model, output.last_hidden_state[0, -1]), output.past_key_values
 
 
 def rows_left(discards: Sequence[Discard], *, n: int, n_layers: int) -> list[Tensor]:
-    """Positions that are there, layer by layer."""
+    """The positions that are still there, layer by layer."""
     for one in discards:
         if len(one.positions) and int(one.positions[-1]) >= n - 1:
-            place = "the last token, which answers" if int(one.positions[-1]) == n - 1 else "outside of the prompt"
+            place = "the last token, which answers" if int(one.positions[-1]) == n - 1 else "outside the prompt"
             raise ValueError(f"Discard.positions: position {int(one.positions[-1])} is {place} ({n} tokens)")
         if one.after_layer >= n_layers:
             raise ValueError(f"Discard.after_layer: there is no layer {one.after_layer}; the last is {n_layers - 1}")
@@ -73,22 +82,22 @@ def rows_left(discards: Sequence[Discard], *, n: int, n_layers: int) -> list[Ten
     return left
 
 
-def _no_deepstack_behind(first: int):
-    """A hook for the decoder that refuses features which are added to rows that are gone by then."""
+def _nothing_added_from(first: int, family: TextDecoder):
+    """A hook for the decoder that refuses features which would be added to rows that are gone."""
 
     def enter(module, args, kwargs):
-        added = len(kwargs.get("deepstack_visual_embeds") or ())
-        if first < added:
+        last = max(family.added(kwargs), default=-1)
+        if first <= last:
             raise ValueError(
-                f"Discard.after_layer: {type(module).__name__} adds features of the pictures behind layers 0 to "
-                f"{added - 1} (DeepStack), and can lose rows after layer {added - 1} at the earliest"
+                f"Discard.after_layer: {type(module).__name__} adds features of the pictures up to layer {last} "
+                f"(DeepStack), and can lose rows after layer {last} at the earliest"
             )
 
     return enter
 
 
 def _shortened(before: Tensor, now: Tensor, n: int):
-    """A hook that lets only the rows `now` into a layer; the states that come hold the rows `before`."""
+    """A hook that lets only the rows `now` into a layer, whose input holds the rows `before`."""
     kept = torch.searchsorted(before, now)
 
     def enter(module, args, kwargs):
@@ -115,7 +124,7 @@ def _shortened(before: Tensor, now: Tensor, n: int):
     return enter
 
 
-ROWS = {"position_ids": -1, "cache_position": -1}  # a layer's arguments with an entry a row, and in which dimension
+ROWS = {"position_ids": -1, "cache_position": -1}  # a layer's arguments with one entry per row, and the dimension
 
 
 def _at(value: Tensor, rows: Tensor, *, dim: int) -> Tensor:

@@ -1,17 +1,17 @@
-"""Observers: statistics of a run, reduced layer by layer while it goes by.
+"""Observers: statistics of a run, reduced layer by layer as it goes by.
 
-    allocation, means = observe(model, inputs, [LastRow(groups), ColumnMeans(video=layout.video, audio=layout.audio)])
+    shares, means = observe(model, inputs, [LastRow(groups), ColumnMeans(video=layout.video, audio=layout.audio)])
 
-1. `LastRow`: how the last token shares out its attention among groups of tokens (Flow figure 1);
+1. `LastRow`: how the last token's attention is shared among groups of tokens (Flow figure 1);
 2. `ColumnMeans`: the mean attention that each token receives from the later queries of a group, from which the Modality
-   Dominance Score is made (Hubs section 4.2);
-3. `Norms`: the L2 norm of every token at the entry of each layer, and φ, which tells sinks (Flow figures 2 and 7; Hubs
-   section 3.3);
-4. `Maps`: whole attention maps of a few layers, made coarse, to be looked at (Flow figure 1);
-5. `Readers`: who attends to a few tokens.
+   Dominance Score is computed (Hubs section 4.2);
+3. `Norms`: the L2 norm of every token at the input of each layer, and φ, by which sinks are recognised (Flow figures 2
+   and 7; Hubs section 3.3);
+4. `Maps`: whole attention maps of a few layers, coarse enough to be drawn (Flow figure 1);
+5. `Readers`: which tokens attend to a few given ones.
 
-Attention weights are formed for some queries at a time, within a few megabytes, and are gone before the next: an
-observed run needs hardly more memory than a plain one, where `output_attentions=True` keeps layers x heads x N x N.
+Attention weights are computed for a few queries at a time, within a few megabytes, and freed before the next: an
+observed run needs hardly more memory than a plain one, while `output_attentions=True` keeps layers x heads x N x N.
 """
 
 from __future__ import annotations
@@ -26,90 +26,100 @@ from avsink.engine.record import Listener, decoder_inputs, run_decoder
 
 __all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "Readers", "observe"]
 
-SCORES = 2**22  # bytes of attention weights at a time
+WEIGHTS = 2**22  # bytes of attention weights at a time
 
 
 class Observer(Listener):
-    """A listener with a result."""
+    """A listener with a result. It may observe several runs, one after the other; the result is the latest run's."""
 
     def result(self):
+        """Return what has been observed; the class says in which form."""
         raise NotImplementedError
 
 
 def observe(model, inputs, observers: Sequence[Observer]) -> list:
-    """Run the prompt as it is, keep nothing of it, and return each observer's result.
+    """Run the prompt once, without interventions, and return each observer's result. Nothing else is kept.
 
     To observe the same pass that replays start from, use `clean_run(model, inputs, observers=…)`.
+
+    Args:
+        model: What `avsink.load` returns.
+        inputs: What `model.prepare` returns.
+        observers: What is to be measured.
     """
     run_decoder(model, decoder_inputs(model, inputs.to(model.device)), observers)
     return [observer.result() for observer in observers]
 
 
 class LastRow(Observer):
-    """The last token's attention by group. groups: name -> positions.
+    """The share of the last token's attention that goes to each group of tokens.
 
-    result: name -> share of the attention, mean over heads, float32 (layers,). Shares of groups that cover the prompt
-    once sum to 1. rows: the attention itself, mean over heads, one (N,) a layer.
+    Attributes:
+        rows: The last token's attention weights, mean over heads: for each layer float32 (N,).
     """
 
     def __init__(self, groups: Mapping[str, Tensor]):
+        """`groups`: name -> positions."""
         self.groups = _checked("LastRow", groups)
 
     def begin(self):
+        """Forget earlier runs."""
         self.rows: list[Tensor] = []
 
     def attend(self, layer, query, key, value, *, scaling):
+        """Keep the last row of the attention."""
         _require_inside("LastRow", self.groups, query.shape[1])
         weights = _weights(query, key, torch.tensor([query.shape[1] - 1]), scaling=scaling)  # (heads, 1, N)
         self.rows.append(weights.mean(dim=0)[0].cpu())
 
     def result(self) -> dict[str, Tensor]:
+        """Name -> share, mean over heads, float32 (layers,). Groups that cover the prompt once sum to 1."""
         rows = torch.stack(self.rows)  # (layers, N)
         return {name: rows[:, positions].sum(dim=1) for name, positions in self.groups.items()}
 
 
 class ColumnMeans(Observer):
-    """What each token receives from the later queries of each group. groups: name -> positions of the queries.
-
-    result: name -> Ā, mean over heads and over those of the queries that stand behind the token, float32 (layers, N);
-    NaN for a token that has none behind it.
-    """
+    """The mean attention that each token receives from the later queries of each group: Ā of Hubs section 4.2."""
 
     def __init__(self, **groups: Tensor):
+        """`groups`: name -> positions of the queries."""
         self.groups = _checked("ColumnMeans", groups)
 
     def begin(self):
+        """Forget earlier runs."""
         self.means: dict[str, list[Tensor]] = {name: [] for name in self.groups}
 
     def attend(self, layer, query, key, value, *, scaling):
+        """Sum the attention over heads and queries, and divide by their number."""
         heads, n, _ = query.shape
         _require_inside("ColumnMeans", self.groups, n)
         for name, positions in self.groups.items():
             total = torch.zeros(n, device=query.device)
             for rows in _blocks(positions, bytes_each=4 * heads * n):
                 weights = _weights(query, key, rows, scaling=scaling).sum(dim=0)  # (rows, N)
-                weights[torch.arange(len(rows)), rows] = 0.0  # a query is not behind itself
+                weights[torch.arange(len(rows)), rows] = 0.0  # a query is not later than itself
                 total += weights.sum(dim=0)
-            behind = len(positions) - torch.searchsorted(positions, torch.arange(n), right=True)
-            self.means[name].append(total.cpu() / (heads * behind))  # 0 / 0 is NaN
+            later = len(positions) - torch.searchsorted(positions, torch.arange(n), right=True)  # queries, (N,)
+            self.means[name].append(total.cpu() / (heads * later))  # 0 / 0 is NaN
 
     def result(self) -> dict[str, Tensor]:
+        """Name -> mean over heads and later queries, float32 (layers, N); NaN where no query of the group is later."""
         return {name: torch.stack(means) for name, means in self.means.items()}
 
 
 class Norms(Observer):
-    """How large tokens are at the entry of each layer. dims: the sink dimensions D of the model card, if φ is wanted.
-
-    result: `l2` and, with dims, `phi`: max over D of |x_d| / rms(x). float32 (layers, N).
-    """
+    """The L2 norm of every token at the input of each layer, and φ = max over d in D of |x_d| / rms(x)."""
 
     def __init__(self, dims: Sequence[int] = ()):
+        """`dims`: the sink dimensions D of the model card; φ is computed if there are any."""
         self.dims = list(dims)
 
     def begin(self):
+        """Forget earlier runs."""
         self.found: dict[str, list[Tensor]] = {"l2": [], "phi": []} if self.dims else {"l2": []}
 
     def enter(self, layer, states, arguments):
+        """Measure the layer's input."""
         if wrong := [dim for dim in self.dims if not 0 <= dim < states.shape[-1]]:
             raise ValueError(f"Norms: there is no dimension {wrong[0]}; this model's are 0 to {states.shape[-1] - 1}")
         norm = torch.linalg.vector_norm(states, dim=-1, dtype=torch.float32)  # (N,)
@@ -119,31 +129,38 @@ class Norms(Observer):
             self.found["phi"].append((largest / (norm / states.shape[-1] ** 0.5)).cpu())
 
     def result(self) -> dict[str, Tensor]:
+        """`l2` and, if there are `dims`, `phi`: each float32 (layers, N)."""
         return {name: torch.stack(rows) for name, rows in self.found.items()}
 
 
 class Maps(Observer):
-    """Attention maps of `layers`, at most `bins` squares a side; each square keeps its strongest weight.
+    """Attention maps of a few layers, reduced to squares of which each keeps its largest weight.
 
-    The maximum, and not the mean, because a sink is one column. result: itself, with `size` (tokens a square's side)
-    and `weights`: layer -> mean over heads, then maximum over the square, float32 (squares, squares).
+    The largest and not the mean, because a sink is a single column and would vanish in a mean.
+
+    Attributes:
+        size: How many tokens wide and high a square is.
+        weights: Layer -> mean over heads, then maximum over each square, float32 (squares, squares).
     """
 
     def __init__(self, layers: Sequence[int], *, bins: int = 120):
+        """`layers`: whose maps are kept; `bins`: the largest number of squares along a side."""
         if bins < 1:
-            raise ValueError(f"Maps, bins: {bins}; at least one square a side is needed")
+            raise ValueError(f"Maps, bins: {bins}; a map needs at least one square along a side")
         self.layers, self.bins = set(layers), bins
 
     def begin(self):
+        """Forget earlier runs."""
         self.weights: dict[int, Tensor] = {}
         self.size = 1
 
     def attend(self, layer, query, key, value, *, scaling):
+        """Reduce the layer's attention map, if it is wanted."""
         if layer not in self.layers:
             return
         heads, n, _ = query.shape
         self.size = -(-n // self.bins)
-        squares = -(-n // self.size)
+        squares = -(-n // self.size)  # along a side
         found = torch.zeros(squares, squares)
         for rows in _blocks(torch.arange(n), bytes_each=4 * heads * n):
             weights = _weights(query, key, rows, scaling=scaling).mean(dim=0).cpu()  # (rows, N)
@@ -153,21 +170,25 @@ class Maps(Observer):
         self.weights[layer] = found
 
     def result(self) -> Maps:
+        """Return itself."""
         if missing := sorted(self.layers - set(self.weights)):
-            raise ValueError(f"Maps: there is no layer {missing[0]}")
+            raise ValueError(f"Maps, layers: there is no layer {missing[0]} in this model")
         return self
 
 
 class Readers(Observer):
-    """Who attends to each of the tokens `keys`. result: mean over heads, float32 (layers, N, keys)."""
+    """Which tokens attend to each of a few given ones, and how much."""
 
     def __init__(self, keys: Tensor):
+        """`keys`: positions of the given tokens."""
         self.keys = as_positions(keys, field="Readers, keys")
 
     def begin(self):
+        """Forget earlier runs."""
         self.found: list[Tensor] = []
 
     def attend(self, layer, query, key, value, *, scaling):
+        """Keep the columns of the given tokens."""
         heads, n, _ = query.shape
         _require_inside("Readers", {"keys": self.keys}, n)
         blocks = _blocks(torch.arange(n), bytes_each=4 * heads * n)
@@ -175,6 +196,7 @@ class Readers(Observer):
         self.found.append(torch.cat(rows))
 
     def result(self) -> Tensor:
+        """Attention weights, mean over heads, float32 (layers, N, keys)."""
         return torch.stack(self.found)
 
 
@@ -185,11 +207,11 @@ def _checked(observer: str, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _require_inside(observer: str, groups: Mapping[str, Tensor], n: int) -> None:
     for name, positions in groups.items():
         if len(positions) and int(positions[-1]) >= n:
-            raise ValueError(f"{observer}, {name}: position {int(positions[-1])} is outside of the prompt's {n} tokens")
+            raise ValueError(f"{observer}, {name}: position {int(positions[-1])} is outside the prompt of {n} tokens")
 
 
 def _weights(query: Tensor, key: Tensor, rows: Tensor, *, scaling: float) -> Tensor:
-    """Attention weights of these queries, float32 (heads, rows, N)."""
+    """Compute the attention weights of the queries at `rows`, float32 (heads, rows, N)."""
     heads, n, width = query.shape
     grouped = query[:, rows].float().view(key.shape[0], -1, len(rows), width)  # (key heads, heads a key head, rows, D)
     scores = (grouped @ key.float()[:, None].transpose(-1, -2)).view(heads, len(rows), n).mul_(scaling)
@@ -198,4 +220,5 @@ def _weights(query: Tensor, key: Tensor, rows: Tensor, *, scaling: float) -> Ten
 
 
 def _blocks(positions: Tensor, *, bytes_each: int) -> Iterator[Tensor]:
-    yield from positions.split(max(1, SCORES // bytes_each)) if len(positions) else ()
+    """Split positions of queries, each of which needs `bytes_each` bytes of weights, into blocks of `WEIGHTS` bytes."""
+    yield from positions.split(max(1, WEIGHTS // bytes_each)) if len(positions) else ()

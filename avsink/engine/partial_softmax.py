@@ -1,7 +1,8 @@
-"""Attention over some of the keys only, and how parts that are computed apart are put together.
+"""Attention over some of the keys only, and how such parts are merged into attention over all of them.
 
-For replays, attention must be put together from parts that are computed apart. With output o and log-sum-exp of scores
-s of a part (both known from one pass, see FlashAttention), that is exact:
+A replay computes attention in parts, over disjoint sets of keys. Merging them is exact if each part comes with the
+log-sum-exp of its scores, which the kernel of FlashAttention computes anyway. For parts with outputs o1, o2 and
+log-sum-exps s1, s2:
 
     merged = (e^s1 o1 + e^s2 o2) / (e^s1 + e^s2),    s = log(e^s1 + e^s2)
 """
@@ -15,16 +16,18 @@ from torch import Tensor
 
 __all__ = ["Mask", "Part", "merge", "part"]
 
-SCORES = 2**26  # bytes of scores at once, where no fused kernel gives the log-sum-exp
+SCORES = 2**26  # bytes of scores at a time, where no fused kernel returns the log-sum-exp
 
 Part = tuple[Tensor, Tensor]  # output (B, heads, Q, D), log-sum-exp of its scores (B, heads, Q), -inf without keys
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Which keys a query may read, ready to be added to scores.
+    """Which keys each query may read, ready to be added to scores.
 
-    bias: 0 or -inf, in the queries' precision, (Q, K). empty: the queries that may read none, bool (Q,), or None.
+    Attributes:
+        bias: 0 or -inf, in the queries' precision, (Q, K).
+        empty: The queries that may read no key, bool (Q,); None if every query may read one.
     """
 
     bias: Tensor
@@ -32,12 +35,13 @@ class Mask:
 
     @classmethod
     def of(cls, readable: Tensor, *, dtype: torch.dtype) -> Mask:
-        """readable: bool (Q, K)."""
+        """Make a mask from `readable`, bool (Q, K)."""
         bias = torch.zeros(readable.shape, dtype=dtype, device=readable.device).masked_fill_(~readable, float("-inf"))
         return cls.of_bias(bias)
 
     @classmethod
     def of_bias(cls, bias: Tensor) -> Mask:
+        """Make a mask from `bias`, 0 or -inf, (Q, K)."""
         empty = bias.amax(dim=-1) == float("-inf")
         return cls(bias, empty if bool(empty.any()) else None)
 
@@ -45,21 +49,30 @@ class Mask:
 def part(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float, mask: Mask | None = None, causal: bool = False
 ) -> Part:
-    """Attention over these keys alone.
+    """Attend over these keys alone.
 
-    query (B, heads, Q, D); key, value (B, key heads, K, D) with K > 0. causal: Q = K, and no query reads a later key.
+    Args:
+        query: (B, heads, Q, D).
+        key: (B, key heads, K, D), with K > 0.
+        value: (B, key heads, K, D).
+        scaling: The factor of the scores.
+        mask: Which keys may be read; None: all of them.
+        causal: Queries and keys are the same tokens (Q = K), and no query reads a later key. Excludes a mask.
+
+    Returns:
+        The output and its log-sum-exp; 0 and -inf for a query without a key.
     """
     bias = None if mask is None else mask.bias
     kernel = FUSED.get(query.device.type, _by_products)
     output, total = kernel(query, key, value, scaling=scaling, bias=bias, causal=causal)
-    if mask is not None and mask.empty is not None:  # what kernels make of no keys differs
+    if mask is not None and mask.empty is not None:  # kernels disagree about queries without keys
         output = output.masked_fill(mask.empty[:, None], 0.0)
         total = total.masked_fill(mask.empty, float("-inf"))
     return output, total
 
 
 def merge(one: Part, other: Part) -> Part:
-    """Attention over the keys of both, in float32; without any key the output is 0."""
+    """Merge two parts into attention over the keys of both, in float32; the output is 0 where neither has a key."""
     (a, s), (b, t) = one, other
     share = torch.nan_to_num(t - s, nan=0.0, posinf=float("inf"), neginf=float("-inf")).sigmoid()[..., None]
     return a + (b - a).float() * share, torch.logaddexp(s, t)
@@ -68,7 +81,7 @@ def merge(one: Part, other: Part) -> Part:
 def _fused_on_cpu(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float, bias: Tensor | None, causal: bool
 ) -> Part:
-    """The kernel behind SDPA, asked directly, because SDPA keeps the log-sum-exp to itself."""
+    """Call the kernel that SDPA uses on CPU directly, because SDPA does not return the log-sum-exp."""
     bias = None if bias is None else bias[None, None]
     output, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=bias, scale=scaling
@@ -79,7 +92,7 @@ def _fused_on_cpu(
 def _by_products(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float, bias: Tensor | None, causal: bool
 ) -> Part:
-    """`part` as two matrix products, some queries at a time, for devices without a kernel in `FUSED`."""
+    """Compute a part as two matrix products, some queries at a time, on devices without a kernel in `FUSED`."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     if causal:
@@ -97,4 +110,4 @@ def _by_products(
     return torch.cat(outputs, dim=2), torch.cat(totals, dim=2)
 
 
-FUSED = {"cpu": _fused_on_cpu}  # by type of device
+FUSED = {"cpu": _fused_on_cpu}  # type of device -> kernel

@@ -1,13 +1,16 @@
 """Patches: sets of queries and keys such that one call of a fused kernel attends them, at best without a mask.
 
-Cut edges make a mask of queries x keys, and a kernel with a mask computes every score, the forbidden ones too. But rows
-that have lost the same keys, and what they have left, are again a short causal sequence:
+Cut edges make a mask of queries x keys, and a kernel with a mask computes every score, also those that are masked. But
+queries that have lost the same keys form, with the keys that they have left, another short causal sequence:
 
-1. rows are sorted into kinds by the keys that they may read. Few kinds: one patch each;
-2. many kinds (each frame cut from all others): what all of them may read is one patch for all; what only a kind may
-   read is one for each, and those of equal size are computed as a batch. The two are merged by log-sum-exp;
-3. where queries and keys are the same tokens, or nearly so, a patch is causal; where all keys come first, it is open.
-   Only what is neither needs a mask, and only its own.
+1. sort the queries into kinds: those of one kind may read the same keys. If there are few kinds, each gets one patch;
+2. if there are many (each frame cut off from all others), the keys that all of these kinds may read make one patch for
+   all their queries, and the other keys of each kind make one patch for that kind; patches of equal size are computed
+   as one batch. The two results are merged by log-sum-exp;
+3. if queries and keys are the same tokens, or nearly so, the patch is causal; if all keys come before all queries, it
+   is open. Only a patch that is neither needs a mask, over its own keys alone.
+
+R is the number of a step's rows, which are the queries, and S the number of keys in its suffix (`KeyPartition`).
 """
 
 from __future__ import annotations
@@ -21,17 +24,22 @@ from torch import Tensor
 
 __all__ = ["Patch", "patches"]
 
-WORTH = 2**16  # scores; less is computed with a mask at once
-KINDS = 4  # of rows, that get a patch each
+WORTH = 2**16  # scores; with fewer of them, one mask over all is cheaper than patches
+KINDS = 4  # up to so many kinds of queries get a patch each
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """F equal patches of q queries and k keys each.
+    """F patches of equal shape, q queries and k keys each.
 
-    queries: indices into the step's rows, (F, q). keys: indices into the keys amid, (F, k).
-    how: `open`, every key may be read; `causal`, queries and keys are the same tokens; `filled`, F = 1, the queries are
-    most of the keys' tokens, `places` (q,); `masked`, F = 1, by `readable`, bool (q, k).
+    Attributes:
+        queries: Indices into the step's rows, (F, q).
+        keys: Indices into the suffix, (F, k).
+        how: How they are attended. `open`: every query may read every key. `causal`: queries and keys are the same
+            tokens. `filled` (F = 1): the queries are most of the keys' tokens; the missing ones are filled with zeros,
+            and the patch is then causal. `masked` (F = 1): by `readable`.
+        places: Of a `filled` patch, where among the keys each query is, (q,).
+        readable: Of a `masked` patch, which keys may be read, bool (q, k).
     """
 
     queries: Tensor
@@ -41,32 +49,40 @@ class Patch:
     readable: Tensor | None = None
 
 
-def patches(rows: Tensor, amid: Tensor, edges: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[Patch, ...], ...]:
-    """Groups of patches. No query is twice in one group; the groups are to be merged, and a query may be in none.
+def patches(rows: Tensor, suffix: Tensor, edges: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[Patch, ...], ...]:
+    """Cut causal attention without some edges into patches.
 
-    rows, amid: positions of queries (R,) and keys (A,), sorted. edges: (indices into rows, indices into amid), cut.
+    Args:
+        rows: Positions of the queries, sorted, (R,).
+        suffix: Positions of the keys, sorted, (S,).
+        edges: The cut edges: (indices into rows, indices into suffix).
+
+    Returns:
+        Groups of patches, whose results are to be merged. No query is twice in one group; a query may be in none.
     """
-    every_row, every_key = torch.arange(len(rows)), torch.arange(len(amid))
-    if not edges or len(rows) * len(amid) < WORTH:
-        return ((_patch(rows, amid, every_row, every_key, edges),),)
-    kinds = _kinds(len(rows), len(amid), edges)
+    every_row, every_key = torch.arange(len(rows)), torch.arange(len(suffix))
+    if not edges or len(rows) * len(suffix) < WORTH:
+        return ((_patch(rows, suffix, every_row, every_key, edges),),)
+    kinds = _kinds(len(rows), len(suffix), edges)
     if len(kinds) <= KINDS:
-        first = tuple(_patch(rows, amid, queries, keys.nonzero()[:, 0]) for queries, keys in kinds if keys.any())
+        first = tuple(_patch(rows, suffix, queries, keys.nonzero()[:, 0]) for queries, keys in kinds if keys.any())
         return (first,) if first else ()
 
-    whole = [queries for queries, keys in kinds if keys.all()]
+    uncut = [queries for queries, keys in kinds if keys.all()]
     cut = [(queries, keys) for queries, keys in kinds if not keys.all()]
     shared = torch.stack([keys for _, keys in cut]).all(dim=0)
     together = torch.cat([queries for queries, _ in cut]).sort().values
-    first = [_patch(rows, amid, queries, every_key) for queries in whole]
+    first = [_patch(rows, suffix, queries, every_key) for queries in uncut]
     if shared.any():
-        first.append(_patch(rows, amid, together, shared.nonzero()[:, 0]))
-    own = [_patch(rows, amid, queries, left.nonzero()[:, 0]) for queries, keys in cut if (left := keys & ~shared).any()]
+        first.append(_patch(rows, suffix, together, shared.nonzero()[:, 0]))
+    own = [
+        _patch(rows, suffix, queries, left.nonzero()[:, 0]) for queries, keys in cut if (left := keys & ~shared).any()
+    ]
     return tuple(group for group in (tuple(first), tuple(_batched(own))) if group)
 
 
 def _kinds(n_rows: int, n_keys: int, edges: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Rows that may read the same keys, but for causality: (indices into rows, bool (A,))."""
+    """Group the rows that may read the same keys, causality apart: (indices into rows, bool (S,))."""
     lost = torch.zeros(len(edges), n_rows, dtype=torch.bool)
     for edge, (queries, _) in enumerate(edges):
         lost[edge, queries] = True
@@ -84,10 +100,11 @@ def _kinds(n_rows: int, n_keys: int, edges: Sequence[tuple[Tensor, Tensor]]) -> 
 
 
 def _patch(
-    rows: Tensor, amid: Tensor, queries: Tensor, keys: Tensor, edges: Sequence[tuple[Tensor, Tensor]] = ()
+    rows: Tensor, suffix: Tensor, queries: Tensor, keys: Tensor, edges: Sequence[tuple[Tensor, Tensor]] = ()
 ) -> Patch:
-    keys = keys[: int(torch.searchsorted(amid[keys], rows[queries[-1]], right=True))]  # the others come too late
-    at, of = rows[queries], amid[keys]
+    """Make one patch of these queries and keys, without the edges."""
+    keys = keys[: int(torch.searchsorted(suffix[keys], rows[queries[-1]], right=True))]  # later keys are read by none
+    at, of = rows[queries], suffix[keys]  # positions: (q,), (k,)
     if edges:
         readable = of <= at[:, None]
         for cut, source in edges:
@@ -103,7 +120,7 @@ def _patch(
 
 
 def _batched(own: Sequence[Patch]) -> list[Patch]:
-    """Causal patches of one size become one patch of many."""
+    """Join causal patches of equal size into one."""
     alike: dict[object, list[Patch]] = {}
     for patch in own:
         alike.setdefault(patch.keys.shape if patch.how == "causal" else patch, []).append(patch)

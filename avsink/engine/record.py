@@ -1,12 +1,12 @@
-"""What a run leaves behind at every layer, recorded while the model runs as it is.
+"""Record what every layer receives and computes, while the model runs as it is.
 
-1. `decoder_inputs`: the model's own forward pass goes as far as the door of the text decoder; media are encoded and
-   positions explicit there;
-2. `record`: the decoder then runs by its own code. On the way are kept, of each layer, its input (hooks) and its keys
-   and values (the attention function), by reference and not copied;
-3. whatever the decoder does between two layers is found out, too: some families add features of the pictures there
-   (DeepStack). Anything else would make a replay wrong, and is an error;
-4. `logits`: final norm and head, for the rows asked.
+1. `decoder_inputs`: the model's own forward pass runs up to the text decoder; there media are encoded and positions
+   explicit;
+2. `record`: the decoder then runs by its own code. Of each layer its input (hooks) and its keys and values (the
+   attention function) are kept, by reference and not copied;
+3. what the decoder adds between two layers is kept too: some families add features of the pictures there, as the
+   family's adapter says. Any other change would make a replay wrong, and is an error;
+4. `logits`: the head, for the rows asked for.
 
 A prompt is one sequence whose tokens read all tokens before them. Padding, packing and sliding windows are refused.
 """
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from avsink.engine import attention
+from avsink.models.families.base import text_decoder
 
 __all__ = ["Listener", "States", "decoder_inputs", "logits", "record", "run_decoder"]
 
@@ -29,12 +30,15 @@ __all__ = ["Listener", "States", "decoder_inputs", "logits", "record", "run_deco
 class States:
     """One prompt of N tokens, layer by layer.
 
-    inputs: of each layer, (N, width); of the first alone, if the run kept none between layers. keys, values: of each
-    layer, (key heads, N, D), keys rotated.
-    output: of the last layer, before the final norm, (N, width).
-    added: layer -> what the decoder adds to that layer's output, (N, width); most families add nothing.
-    rotary: cosines and sines of all positions, each (1, N, D). tokens: ids (N,), or None if they were not at hand.
-    decoder: the module that left them.
+    Attributes:
+        inputs: Of each layer, (N, width); of the first alone, if the run kept none between layers.
+        keys: Of each layer, (key heads, N, D), rotated.
+        values: Of each layer, (key heads, N, D).
+        output: Of the last layer, before the final norm, (N, width).
+        added: Layer -> what the decoder adds to that layer's output, (N, width); most families add nothing.
+        rotary: Cosines and sines of all positions, each (1, N, D).
+        tokens: Ids, (N,), or None if the prompt was given as embeddings.
+        decoder: The module that was recorded.
     """
 
     inputs: tuple[Tensor, ...]
@@ -48,10 +52,12 @@ class States:
 
     @property
     def n(self) -> int:
+        """Tokens of the prompt."""
         return len(self.output)
 
     @property
     def n_layers(self) -> int:
+        """Layers of the decoder."""
         return len(self.keys)
 
     def entering(self, layer: int, positions: Tensor) -> Tensor:
@@ -64,7 +70,7 @@ class States:
         return self.inputs[layer][positions]
 
     def differs(self, other: States, *, at: Tensor) -> str | None:
-        """Why rows `at` of the other run cannot stand in for rows of this one; None if they can."""
+        """Say why rows `at` of the other run cannot replace the same rows of this one; None if they can."""
         if (self.n, self.n_layers, self.output.shape[-1]) != (other.n, other.n_layers, other.output.shape[-1]):
             return (
                 f"{other.n} tokens, {other.n_layers} layers of width {other.output.shape[-1]}, and not "
@@ -73,9 +79,9 @@ class States:
         if self is other:
             return None
         if self.decoder is not other.decoder:
-            return "another model left them"
+            return "they are of another model"
         if not torch.equal(self.rotary[0][:, at], other.rotary[0][:, at]):
-            return "the tokens stand at other positions (time, height, width)"
+            return "the tokens have other positions (time, height, width)"
         if self.tokens is not None and other.tokens is not None:
             other_ids = (self.tokens[at] != other.tokens[at]).nonzero()
             if len(other_ids):
@@ -84,12 +90,16 @@ class States:
 
 
 class _Caught(Exception):
-    """Ends a forward pass where it has done its work."""
+    """Ends a forward pass at the text decoder."""
 
 
 @torch.inference_mode()
 def decoder_inputs(model, inputs) -> dict[str, object]:
-    """What the model's own forward pass hands to its text decoder, a batch of one. Raises ValueError on padding."""
+    """Keyword arguments with which the model's own forward pass calls its text decoder, for a batch of one.
+
+    Raises:
+        ValueError: If the prompt is padded, or is not one prompt.
+    """
     padding = inputs.tensors.get("attention_mask")
     if padding is not None and not bool((padding == 1).all()):
         raise ValueError("inputs.attention_mask: the prompt is padded; give one prompt, without padding")
@@ -116,24 +126,24 @@ def decoder_inputs(model, inputs) -> dict[str, object]:
 
 
 class Listener:
-    """Sees a run of the decoder as it goes by; every method may be left out. N tokens, one prompt."""
+    """Follows a run of the decoder on one prompt of N tokens; every method may be left out."""
 
     def begin(self) -> None:
-        """A run begins."""
+        """Called once, before the first layer."""
 
     def enter(self, layer: int, states: Tensor, arguments: Mapping[str, object]) -> None:
-        """states: the layer's input, (N, width). arguments: what else the decoder hands to the layer."""
+        """Called with a layer's input, (N, width), and all keyword arguments of the layer."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> None:
-        """query (heads, N, D); key, value (key heads, N, D); queries and keys are rotated."""
+        """Called with query (heads, N, D), key and value (key heads, N, D); queries and keys are rotated."""
 
     def leave(self, layer: int, states: Tensor) -> None:
-        """states: the layer's output, (N, width)."""
+        """Called with a layer's output, (N, width)."""
 
 
 @torch.inference_mode()
 def run_decoder(model, arguments: Mapping[str, object], listeners: Sequence[Listener]) -> Tensor:
-    """Run the decoder as it is; its output behind its final norm, (N, width)."""
+    """Run the decoder as it is. Returns its output after the final norm, (N, width)."""
     if model.decoder.config._attn_implementation != attention.NAME:
         raise RuntimeError(
             f"the decoder's attention is {model.decoder.config._attn_implementation!r}, which would ignore every "
@@ -157,19 +167,23 @@ def run_decoder(model, arguments: Mapping[str, object], listeners: Sequence[List
 
 
 def record(model, inputs, listeners: Sequence[Listener] = (), *, between: bool = True) -> tuple[States, Tensor]:
-    """Steps 1 to 3: the states, and the decoder's output behind its final norm, (N, width).
+    """Steps 1 to 3: the states, and the decoder's output after the final norm, (N, width).
 
-    between: keep the inputs of all layers, and not of the first alone.
+    Args:
+        model: A loaded model.
+        inputs: One prompt, of `model.prepare`.
+        listeners: What else follows the run.
+        between: Whether to keep the inputs of all layers, or of the first alone.
     """
     arguments = decoder_inputs(model, inputs)
-    keeper = _Keeper(model.decoder, arguments, between=between)
+    keeper = _Keeper(model.decoder, added=text_decoder(model).added(arguments), between=between)
     output = run_decoder(model, arguments, [keeper, *listeners])
     return keeper.states(tokens=inputs.tensors.get("input_ids")), output
 
 
 @torch.inference_mode()
 def logits(model, normed: Tensor) -> Tensor:
-    """Next-token logits of rows (…, width) behind the final norm; float32 (…, vocabulary)."""
+    """Next-token logits, float32 (…, vocabulary), from rows (…, width) after the final norm."""
     return model.hf.get_output_embeddings()(normed).float()
 
 
@@ -182,7 +196,7 @@ def _hooks(layers: Sequence[torch.nn.Module], listeners: Sequence[Listener]) -> 
 
         return enter
 
-    def behind(index):
+    def after(index):
         def leave(module, args, output):
             for listener in listeners:
                 listener.leave(index, output[0])
@@ -190,7 +204,7 @@ def _hooks(layers: Sequence[torch.nn.Module], listeners: Sequence[Listener]) -> 
         return leave
 
     hooks = [layer.register_forward_pre_hook(before(i), with_kwargs=True) for i, layer in enumerate(layers)]
-    hooks += [layer.register_forward_hook(behind(i)) for i, layer in enumerate(layers)]
+    hooks += [layer.register_forward_hook(after(i)) for i, layer in enumerate(layers)]
     try:
         yield
     finally:
@@ -199,10 +213,13 @@ def _hooks(layers: Sequence[torch.nn.Module], listeners: Sequence[Listener]) -> 
 
 
 class _Keeper(Listener):
-    """Keeps what `States` are made of, by reference."""
+    """Keeps what `States` are made of, by reference.
 
-    def __init__(self, decoder, arguments: Mapping[str, object], *, between: bool):
-        self.decoder, self.arguments, self.between = decoder, arguments, between
+    added: layer -> (positions, features) that the decoder is known to add to that layer's output.
+    """
+
+    def __init__(self, decoder, *, added: Mapping[int, tuple[Tensor, Tensor]], between: bool):
+        self.decoder, self.announced, self.between = decoder, added, between
         self.inputs, self.keys, self.values, self.added = [], [], [], {}
         self.output = self.rotary = None
 
@@ -233,15 +250,15 @@ class _Keeper(Listener):
         )
 
     def _added(self, layer: int, left: Tensor, entered: Tensor) -> Tensor:
-        """What was added on the way from one layer to the next, (N, width): DeepStack, or an error."""
-        features, seen = (self.arguments.get(name) for name in ("deepstack_visual_embeds", "visual_pos_masks"))
-        if features is not None and layer < len(features):
+        """What was added between a layer's output and the next one's input, (N, width); an error if it is not known."""
+        if layer in self.announced:
+            positions, features = self.announced[layer]
             added = torch.zeros_like(left)
-            added[seen[0].to(left.device)] = features[layer].to(left)
+            added[positions.to(left.device)] = features.to(left)
             if torch.equal(left + added, entered):
                 return added
         raise RuntimeError(
             f"something changes the states of {type(self.decoder).__name__} between layers {layer} and {layer + 1}, "
-            "and replays would miss it: either another tool has put a hook there, which must go, or this family does "
-            "so itself, which avsink/states.py must learn"
+            "and replays would miss it: if another tool has put a hook there, remove it; if this family of models does "
+            "so itself, its adapter must say what is added (`added` in avsink/models/families/base.py)"
         )

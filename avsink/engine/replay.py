@@ -1,15 +1,15 @@
-"""Replays: the exact outcome of many plans for a fraction of a forward pass each.
+"""Replays: the exact outcome of many plans, each for a fraction of a forward pass.
 
 1. `Schedule` says which rows must be computed at which layer, and which plans share them;
-2. layer by layer, the rows of all plans stand side by side as one long sequence, and the model's own layer runs on it.
-   Norms, projections and MLPs (experts, too) work row by row, so they cannot tell;
-3. only attention must know whose row is whose. `avsink.engine.replay_attention` puts it together from the clean run's keys, read in
-   place and once for all plans, and each step's own;
-4. the rows asked for leave the last layer; all others are the clean run's.
+2. layer by layer, the rows of all plans are joined into one long sequence, and the model's own layer runs on it. Norms,
+   projections and MLPs (also experts) treat each row by itself, so they need not know;
+3. only attention must know which plan a row belongs to. `avsink.engine.replay_attention` computes it from the clean
+   run's keys, which are read where they are and once for all plans, and from each step's own;
+4. the outputs of the last layer are those of the rows asked for; rows that were not computed have the clean run's.
 
-Memory: states of all steps between two layers, and one layer's work, are kept within `max_bytes`, as estimated from
-rows and widths, by doing fewer plans, and fewer steps, at a time. One step by itself is never split, so a pass like a
-plain forward's is the least there is.
+Memory: the states of all steps between two layers, and the work of one layer, are estimated from rows and widths and
+kept within `max_bytes` by replaying fewer plans, and computing fewer steps, at a time. A single step is never split, so
+the least that is needed is about the memory of one forward pass.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from avsink.engine.schedule import Node, Schedule, Step
 
 __all__ = ["replay"]
 
-QUIET = 5  # seconds before a bar of progress appears
-CACHE = 2**25  # bytes of one layer's work at a time on a CPU: more than its caches hold is slower
+QUIET = 5  # seconds before a progress bar appears
+CACHE = 2**25  # bytes of one layer's work at a time on a CPU; it is slower if they do not fit into its caches
 
 
 @torch.inference_mode()
@@ -43,10 +43,22 @@ def replay(
     max_bytes: int,
     progress: bool = True,
 ) -> Tensor:
-    """What leaves the last layer at the positions `wanted` (sorted) under each plan, (plans, wanted, width)."""
+    """Compute the last layer's outputs under each plan.
+
+    Args:
+        model: The model that left `states`.
+        states: What the clean run left.
+        plans: Plans that have been checked against the run.
+        wanted: Sorted positions whose outputs are asked for.
+        max_bytes: About how much memory the replay may take.
+        progress: Whether to show a progress bar if it takes more than a few seconds.
+
+    Returns:
+        States before the final norm, (plans, wanted, width).
+    """
     result = states.output[wanted].repeat(len(plans), 1, 1)
     row_bytes = states.output.shape[-1] * states.output.element_size()
-    schedules = list(_passes(plans, states, wanted, most=max_bytes // 2 // row_bytes))
+    schedules = list(_schedules(plans, states, wanted, most=max_bytes // 2 // row_bytes))
     rows = sum(schedule.rows for schedule, _ in schedules)
     with tqdm(
         total=rows, desc="replay", unit="row", unit_scale=True, delay=QUIET, leave=False, disable=not progress
@@ -59,8 +71,8 @@ def replay(
     return result
 
 
-def _passes(plans, states: States, wanted: Tensor, *, most: int) -> Iterator[tuple[Schedule, int]]:
-    """Schedules that hold at most so many rows between layers, each with the index of its first plan."""
+def _schedules(plans, states: States, wanted: Tensor, *, most: int) -> Iterator[tuple[Schedule, int]]:
+    """Divide plans among schedules that keep at most `most` rows between layers; each with its first plan's index."""
     if not plans:
         return
     waiting = [(0, len(plans))]
@@ -89,7 +101,7 @@ class _Pass:
         self.most_rows = max(1, max_bytes // row)
 
     def run(self, bar) -> dict[Node, Tensor]:
-        """What each node of the last layer leaves, (rows, width)."""
+        """Return the output of each node of the last layer, (rows, width)."""
         left: dict[Node, Tensor] = {}
         for layer, nodes in enumerate(self.schedule.layers):
             before, left = left, {}
@@ -102,11 +114,13 @@ class _Pass:
         return left
 
     def _batches(self, nodes: list[Node]) -> Iterator[list[Node]]:
+        """Divide the nodes of a layer into batches of at most `most_rows` rows, or of one node."""
         batch, rows = [], 0
         for node in nodes:
             partition = self.partitions[node.step]
-            # Keys that are not all a step's own are copied together, which weighs about a fourth of a row's work.
-            work = node.step.size + node.step.lent.numel() + (0 if partition.whole else len(partition.amid) // 4)
+            # A suffix that holds other keys than the step's own is copied: a key costs about a fourth of a row's work.
+            copied = 0 if partition.own_only else len(partition.suffix) // 4
+            work = node.step.size + node.step.key_only.numel() + copied
             if batch and rows + work > self.most_rows:
                 yield batch
                 batch, rows = [], 0
@@ -116,63 +130,67 @@ class _Pass:
             yield batch
 
     def _outputs(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> Tensor:
-        """What the rows of these nodes leave the layer with, one node behind the other, (rows, width)."""
+        """Run the layer on the rows of these nodes, node after node, (rows, width)."""
         partitions = [self.partitions[node.step] for node in batch]
-        replayed = ReplayAttention(self.states, layer, partitions, self.masks, lent=self._lent(layer, batch, before))
+        key_only = self._key_only(layer, batch, before)
+        replayed = ReplayAttention(self.states, layer, partitions, self.masks, key_only=key_only)
         inputs = torch.cat([self._inputs(layer, node, before) for node in batch])
         positions = torch.cat([node.step.rows for node in batch])
-        outputs = self._through(layer, inputs, positions, replayed)[0]
+        outputs = self._run_layer(layer, inputs, positions, replayed)[0]
         if layer in self.states.added:
             outputs = outputs + self.states.added[layer][positions]
         return outputs
 
     def _inputs(self, layer: int, node: Node, before: dict[Node, Tensor]) -> Tensor:
-        """(rows, width): what the parent left, what another run gives, and clean rows."""
+        """Collect a node's inputs, (rows, width): what the parent left, states of other runs, and clean rows."""
         step, parent = node.step, node.parent
         if parent is not None and not step.enters_given:
             if parent.step.rows is step.rows:
                 return before[parent]
-            # No clean inputs are needed then, and the run may not have kept them.
+            # Then no clean inputs are needed, which the run may not have kept.
             if torch.isin(step.rows, parent.step.rows).all():
                 return before[parent][torch.searchsorted(parent.step.rows, step.rows)]
         inputs = self.states.entering(layer, step.rows)
         if parent is not None:
             _copy(before[parent], parent.step.rows, into=inputs, at=step.rows)
-        for positions, run in step.given if step.enters_given else ():
-            _copy(run.entering(layer, positions).to(inputs.device), positions, into=inputs, at=step.rows)
+        for positions, states in step.given if step.enters_given else ():
+            _copy(states.entering(layer, positions).to(inputs.device), positions, into=inputs, at=step.rows)
         return inputs
 
-    def _lent(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> tuple[Tensor, Tensor] | None:
-        """Keys and values of rows that end here, one node behind the other, each (key heads, rows, D)."""
-        lenders = [node for node in batch if node.step.lent.numel()]
-        if not lenders:
+    def _key_only(self, layer: int, batch: list[Node], before: dict[Node, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """Compute keys and values of the key-only rows, node after node, each (key heads, rows, D)."""
+        nodes = [node for node in batch if node.step.key_only.numel()]
+        if not nodes:
             return None
-        at = [torch.searchsorted(node.parent.step.rows, node.step.lent) for node in lenders]
-        inputs = torch.cat([before[node.parent][rows] for node, rows in zip(lenders, at, strict=True)])
-        positions = torch.cat([node.step.lent for node in lenders])
+        at = [torch.searchsorted(node.parent.step.rows, node.step.key_only) for node in nodes]
+        inputs = torch.cat([before[node.parent][rows] for node, rows in zip(nodes, at, strict=True)])
+        positions = torch.cat([node.step.key_only for node in nodes])
         try:
-            self._through(layer, inputs, positions, _stop)
+            self._run_layer(layer, inputs, positions, _stop)
         except _KeysAndValues as found:
             return found.key[0], found.value[0]
-        raise RuntimeError(f"layer {layer} never attended through {attention.NAME!r}")
+        raise RuntimeError(f"layer {layer} never called the attention function {attention.NAME!r}")
 
-    def _through(self, layer: int, inputs: Tensor, positions: Tensor, reader) -> Tensor:
+    def _run_layer(self, layer: int, inputs: Tensor, positions: Tensor, substitute: attention.Substitute) -> Tensor:
+        """Run the model's layer on inputs (rows, width) at these positions, (1, rows, width)."""
         rotary = tuple(table[:, positions] for table in self.states.rotary)
-        with attention.substituted(reader):
+        with attention.substituted(by=substitute):
             return self.layers[layer](inputs[None], position_embeddings=rotary, attention_mask=None)
 
 
 class _KeysAndValues(Exception):
+    """Carries keys and values out of a layer."""
+
     def __init__(self, key: Tensor, value: Tensor):
         self.key, self.value = key, value
 
 
 def _stop(module, query, key, value, mask, **kwargs):
-    """A reader that ends the layer: only keys and values were wanted."""
+    """A substitute that ends the layer early: only keys and values are wanted."""
     raise _KeysAndValues(key, value)
 
 
 def _copy(rows: Tensor, positions: Tensor, *, into: Tensor, at: Tensor) -> None:
-    """Write rows (n, width) at `positions` into a table whose rows are the positions `at`; the others do not fit."""
-    fits = torch.isin(positions, at)
-    into[torch.searchsorted(at, positions[fits])] = rows[fits]
+    """Copy rows (n, width) of `positions` into a table whose rows are the positions `at`; others are left out."""
+    held = torch.isin(positions, at)
+    into[torch.searchsorted(at, positions[held])] = rows[held]

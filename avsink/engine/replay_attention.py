@@ -1,11 +1,14 @@
-"""The attention of many steps at one layer, put together from parts that kernels compute without waste.
+"""The attention of many steps at one layer, merged from parts that kernels compute without waste.
 
-The queries of all steps stand side by side, as one sequence. What each may read is said by its step's `KeyPartition`:
+The queries of all steps form one sequence, step after step. The `KeyPartition` of each step says what they may read:
 
-1. clean keys below: read where they lie, by all queries at once that may read the same ones;
-2. keys amid: the step's own, those that are lent or given, and clean ones between them, patch by patch;
-3. keys with changed scores, which are few, with all their scores at hand;
-4. the parts are merged. Equal steps side by side are one batch.
+1. prefix: clean keys are read where they are, by all queries at once that may read the same ones, whatever their step;
+2. suffix: each step's own keys, key-only and given ones, and clean ones in between, patch by patch;
+3. keys with changed scores: they are few, so all their scores are computed;
+4. the parts are merged. Equal steps that follow each other are computed as one batch.
+
+If there are few queries in all, a mask costs less than the copies that avoid it: the prefixes of all steps are then
+attended at once with one mask, and so are the suffixes if they hold only the steps' own keys.
 """
 
 from __future__ import annotations
@@ -18,63 +21,85 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from avsink.engine import partial_softmax
-from avsink.engine.key_partition import Below, KeyPartition, Rescored
+from avsink.engine.key_partition import KeyPartition, Prefix, Rescored
 from avsink.engine.patches import Patch
 from avsink.engine.record import States
 
 __all__ = ["Masks", "ReplayAttention"]
 
-FEW = 16  # queries that are attended all at once, with masks
+FEW = 16  # up to so many queries are attended all at once, with masks
 NEVER = float("-inf")
 
 
 class ReplayAttention:
-    """The attention of many steps at one layer, their queries side by side, in the parts of `avsink.engine.key_partition`."""
+    """A substitute for the attention function: the attention of many steps at one layer.
 
-    def __init__(self, states: States, layer: int, partitions: Sequence[KeyPartition], masks: Masks, *, lent):
-        self.states, self.layer, self.masks, self.lent = states, layer, masks, lent
-        self.runs = list(_runs(partitions))
+    R is the number of queries of all steps together. Within one batch of `times` equal steps, r is the number of
+    queries of each, and S the number of keys in its suffix.
+    """
+
+    def __init__(
+        self,
+        states: States,
+        layer: int,
+        partitions: Sequence[KeyPartition],
+        masks: Masks,
+        *,
+        key_only: tuple[Tensor, Tensor] | None,
+    ):
+        """Prepare the attention of one layer.
+
+        Args:
+            states: What the clean run left.
+            layer: The layer.
+            partitions: Of each step, in order; equal steps share one object.
+            masks: The masks that have been made so far.
+            key_only: Keys and values of the key-only rows of all steps, step after step, each (key heads, rows, D);
+                None if there are none.
+        """
+        self.states, self.layer, self.masks, self.key_only = states, layer, masks, key_only
+        self.batches = list(_batches(partitions))
         self.clean = states.keys[layer], states.values[layer]  # each (key heads, N, D)
 
     def __call__(self, module, query, key, value, mask, *, scaling, **kwargs) -> Tensor:
-        """query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
+        """Attend: query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
         self.scaling = scaling
         few = query.shape[2] <= FEW
-        below = self._below_for_few(query) if few else self._below(query)
-        if few and all(partition.alone for partition, _ in self.runs):
-            amid = self._own_for_few(query, key, value)
+        prefix = self._prefix_for_few(query) if few else self._prefix(query)
+        if few and all(partition.own_only and not partition.rescored for partition, _ in self.batches):
+            suffix = self._own_for_few(query, key, value)
         else:
-            amid = self._amid(query, key, value)
-        output, _ = amid if below is None else partial_softmax.merge(amid, below)
+            suffix = self._suffix(query, key, value)
+        output, _ = suffix if prefix is None else partial_softmax.merge(suffix, prefix)
         return output.to(query.dtype).transpose(1, 2).contiguous()
 
-    def _below(self, query: Tensor) -> partial_softmax.Part | None:
-        """Every query and the clean keys that it may read before its step's start."""
-        kinds: dict[bytes, tuple[Below, list[Tensor]]] = {}
+    def _prefix(self, query: Tensor) -> partial_softmax.Part | None:
+        """Attend the prefixes: every query and the clean keys that it reads before its step's `start`."""
+        kinds: dict[bytes, tuple[Prefix, list[Tensor]]] = {}
         start = 0
-        for partition, times in self.runs:
+        for partition, times in self.batches:
             starts = torch.arange(start, start + times * partition.size, partition.size)[:, None]
-            for below in partition.below:
-                kinds.setdefault(below.key, (below, []))[1].append((starts + below.queries).flatten())
+            for prefix in partition.prefixes:
+                kinds.setdefault(prefix.key, (prefix, []))[1].append((starts + prefix.queries).flatten())
             start += times * partition.size
         found = None
-        for below, queries in kinds.values():
-            queries, keys = torch.cat(queries), (clean[None, :, below.keys] for clean in self.clean)
-            if len(kinds) == 1 and len(queries) == query.shape[2]:  # one kind stands in order
+        for prefix, queries in kinds.values():
+            queries, keys = torch.cat(queries), (clean[None, :, prefix.keys] for clean in self.clean)
+            if len(kinds) == 1 and len(queries) == query.shape[2]:  # all queries, in order
                 return partial_softmax.part(query, *keys, scaling=self.scaling)
             found = found or _nothing(query)
             part = partial_softmax.part(query[:, :, queries], *keys, scaling=self.scaling)
             found[0][:, :, queries], found[1][:, :, queries] = part
         return found
 
-    def _below_for_few(self, query: Tensor) -> partial_softmax.Part | None:
-        """The same for few queries, all at once: a mask then costs less than copies of the keys that may be read."""
-        upto = max(partition.start for partition, _ in self.runs)
-        if not any(partition.below for partition, _ in self.runs):
+    def _prefix_for_few(self, query: Tensor) -> partial_softmax.Part | None:
+        """Attend the prefixes of few queries all at once: a mask then costs less than copies of the readable keys."""
+        upto = max(partition.start for partition, _ in self.batches)
+        if not any(partition.prefixes for partition, _ in self.batches):
             return None
         biases = [
             pad(partition.bias, (0, upto - partition.start), value=NEVER).repeat(times, 1)
-            for partition, times in self.runs
+            for partition, times in self.batches
         ]
         mask = partial_softmax.Mask.of_bias(torch.cat(biases).to(query))
         return partial_softmax.part(
@@ -82,50 +107,53 @@ class ReplayAttention:
         )
 
     def _own_for_few(self, query: Tensor, key: Tensor, value: Tensor) -> partial_softmax.Part:
-        """Few queries whose keys amid are their steps' own: all at once, no step partition another's."""
-        own = torch.block_diag(*(partition.readable for partition, times in self.runs for _ in range(times)))
+        """Attend suffixes that hold only own keys, few queries all at once; no step reads another step's keys."""
+        own = torch.block_diag(*(partition.readable for partition, times in self.batches for _ in range(times)))
         mask = partial_softmax.Mask.of(own.bool().to(query.device), dtype=query.dtype)
         return partial_softmax.part(query, key, value, scaling=self.scaling, mask=mask)
 
-    def _amid(self, query: Tensor, key: Tensor, value: Tensor) -> partial_softmax.Part:
-        """Every query and the keys amid, one run of equal steps after another."""
-        amid = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
-        start = lender = 0
-        for partition, times in self.runs:
-            stop, lending = start + times * partition.size, lender + times * partition.lent.numel()
-            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, rows, D)
-            lent = partition.lent.numel() and tuple(_by_step(x[:, lender:lending], times) for x in self.lent)
-            keys = self._keys_amid(partition, own, lent)
+    def _suffix(self, query: Tensor, key: Tensor, value: Tensor) -> partial_softmax.Part:
+        """Attend the suffixes, and keys with changed scores, one batch of equal steps after another."""
+        suffix = query.new_empty(query.shape), query.new_empty(query.shape[:-1], dtype=torch.float32)
+        start = key_only_start = 0
+        for partition, times in self.batches:
+            stop = start + times * partition.size
+            key_only_stop = key_only_start + times * partition.key_only.numel()
+            own = tuple(_by_step(x[0, :, start:stop], times) for x in (key, value))  # (times, key heads, r, D)
+            key_only = partition.key_only.numel() and tuple(
+                _by_step(x[:, key_only_start:key_only_stop], times) for x in self.key_only
+            )
+            keys = self._suffix_keys(partition, own, key_only)
             queries = _by_step(query[0, :, start:stop], times)
             found = self._attend(partition, queries, keys)
-            for changed in partition.rescored:
-                self._rescore(changed, queries, keys, found)
-            for into, rows in zip(amid, found, strict=True):
+            for rescored in partition.rescored:
+                self._rescore(rescored, queries, keys, found)
+            for into, rows in zip(suffix, found, strict=True):
                 into[0, :, start:stop] = rows.transpose(0, 1).flatten(1, 2)
-            start, lender = stop, lending
-        return amid
+            start, key_only_start = stop, key_only_stop
+        return suffix
 
-    def _keys_amid(self, partition: KeyPartition, own: tuple[Tensor, Tensor], lent) -> tuple[Tensor, Tensor]:
-        """Keys and values amid, each (times, key heads, A, D)."""
-        if partition.whole:
+    def _suffix_keys(self, partition: KeyPartition, own: tuple[Tensor, Tensor], key_only) -> tuple[Tensor, Tensor]:
+        """Collect the keys and values of a suffix, each (times, key heads, S, D)."""
+        if partition.own_only:
             return own
         found = []
         for index, clean in enumerate(self.clean):
-            keys = clean[:, partition.amid].repeat(len(own[index]), 1, 1, 1)
+            keys = clean[:, partition.suffix].repeat(len(own[index]), 1, 1, 1)
             for at, positions, states in partition.given:
                 other = (states.keys, states.values)[index][self.layer][:, positions]
                 keys[:, :, at] = other.to(keys.device)
-            if partition.lent.numel():
-                keys[:, :, partition.lent] = lent[index]
+            if partition.key_only.numel():
+                keys[:, :, partition.key_only] = key_only[index]
             keys[:, :, partition.own] = own[index]
             found.append(keys)
         return tuple(found)
 
     def _attend(self, partition: KeyPartition, queries: Tensor, keys: tuple[Tensor, Tensor]) -> partial_softmax.Part:
-        """Every patch of the keys amid; queries (times, heads, rows, D)."""
+        """Attend every patch of a suffix and merge the results; queries (times, heads, r, D)."""
         found = None
         for group in partition.patches:
-            if group[0].queries.shape == (1, partition.size):  # all of them, in order
+            if group[0].queries.shape == (1, partition.size):  # all queries, in order
                 some = self._patch(group[0], queries, keys)
             else:
                 some = _nothing(queries)
@@ -136,7 +164,7 @@ class ReplayAttention:
         return _nothing(queries) if found is None else found
 
     def _patch(self, patch: Patch, queries: Tensor, keys: tuple[Tensor, Tensor]) -> partial_softmax.Part:
-        """queries: those of the patch, (times, heads, F q, D) -> the same shape, and their log-sum-exps."""
+        """Attend one patch: its queries (times, heads, F q, D) -> the same shape, and their log-sum-exps."""
         if patch.keys.shape[1] == 0:
             return _nothing(queries)
         if patch.keys.shape != (1, keys[0].shape[2]):
@@ -149,35 +177,36 @@ class ReplayAttention:
         if patch.how == "masked":
             return partial_softmax.part(queries, *keys, scaling=self.scaling, mask=self.masks.of(patch, like=queries))
         times, equal = len(queries), len(patch.queries)
+        # (times, heads, F q, D) -> (times F, heads, q, D), and back
         queries, *keys = (x.unflatten(2, (equal, -1)).transpose(1, 2).flatten(0, 1) for x in (queries, *keys))
         causal = patch.how == "causal" and queries.shape[2] > 1
         found = partial_softmax.part(queries, *keys, scaling=self.scaling, causal=causal)
         return tuple(x.unflatten(0, (times, equal)).transpose(1, 2).flatten(2, 3) for x in found)
 
     def _rescore(
-        self, changed: Rescored, queries: Tensor, keys: tuple[Tensor, Tensor], found: partial_softmax.Part
+        self, rescored: Rescored, queries: Tensor, keys: tuple[Tensor, Tensor], found: partial_softmax.Part
     ) -> None:
-        """Merge keys with changed scores into what has been found without them."""
-        if changed.below:
+        """Merge keys with changed scores into `found`, which is attention without them, in place."""
+        if rescored.in_prefix:
             keys = tuple(clean[None] for clean in self.clean)
         groups = queries.shape[1] // keys[0].shape[1]
-        key, value = (x[:, :, changed.keys].repeat_interleave(groups, dim=1).float() for x in keys)
-        scores = queries[:, :, changed.queries].float() @ key.transpose(-1, -2) * self.scaling  # (times, heads, q, K)
-        scores = changed.score(scores).masked_fill(~changed.readable.to(scores.device), NEVER)
+        key, value = (x[:, :, rescored.keys].repeat_interleave(groups, dim=1).float() for x in keys)
+        scores = queries[:, :, rescored.queries].float() @ key.transpose(-1, -2) * self.scaling  # (times, heads, q, K)
+        scores = rescored.score(scores).masked_fill(~rescored.readable.to(scores.device), NEVER)
         total = scores.logsumexp(dim=-1)
         output = (scores - total[..., None]).exp().nan_to_num(0.0) @ value
-        at = changed.queries
+        at = rescored.queries
         merged = partial_softmax.merge((found[0][:, :, at], found[1][:, :, at]), (output, total))
         found[0][:, :, at], found[1][:, :, at] = merged[0].to(found[0].dtype), merged[1]
 
 
 def _nothing(queries: Tensor) -> partial_softmax.Part:
-    """What queries read of no keys."""
+    """Attention over no keys."""
     return torch.zeros_like(queries), queries.new_full(queries.shape[:-1], NEVER, dtype=torch.float32)
 
 
-def _runs(partitions: Sequence[KeyPartition]) -> Iterator[tuple[KeyPartition, int]]:
-    """Equal partitions side by side, and how many of them."""
+def _batches(partitions: Sequence[KeyPartition]) -> Iterator[tuple[KeyPartition, int]]:
+    """Group equal partitions that follow each other: each partition, and how many times it occurs."""
     at = 0
     while at < len(partitions):
         times = 1
@@ -187,18 +216,20 @@ def _runs(partitions: Sequence[KeyPartition]) -> Iterator[tuple[KeyPartition, in
         at += times
 
 
-def _by_step(side_by_side: Tensor, times: int) -> Tensor:
-    """(heads, times x rows, D) -> (times, heads, rows, D), without copying."""
-    return side_by_side.unflatten(1, (times, -1)).transpose(0, 1)
+def _by_step(rows: Tensor, times: int) -> Tensor:
+    """Split the rows of equal steps: (heads, times x r, D) -> (times, heads, r, D), without copying."""
+    return rows.unflatten(1, (times, -1)).transpose(0, 1)
 
 
 class Masks:
-    """Masks that have been made, the latest ones, up to a number of bytes."""
+    """The masks of patches, made when first used; the ones used last are kept, up to a number of bytes."""
 
     def __init__(self, most: int):
+        """`most`: bytes to keep at most; the mask in use is kept in any case."""
         self.most, self.bytes, self.made = most, 0, OrderedDict()
 
     def of(self, patch: Patch, *, like: Tensor) -> partial_softmax.Mask:
+        """Return the mask of a `masked` patch, on the device and in the precision of `like`."""
         key = patch, like.device
         if key not in self.made:
             mask = partial_softmax.Mask.of(patch.readable.to(like.device), dtype=like.dtype)

@@ -1,14 +1,15 @@
 """A clean run of one prompt, and its replays under interventions (Flow section 4.1; Hubs section 3.2).
 
-1. `clean_run` runs the prompt once, as it is, and keeps what every layer left (`avsink.engine.record`);
-2. `Run.replay` gives the distribution of the next token under each of many *plans*, exactly, without running what a
-   plan cannot change (`avsink.engine.replay`). A plan is one intervention or several together (`avsink.engine.interventions`).
+1. `clean_run` runs the prompt once, without interventions, and keeps every layer's states (`avsink.engine.record`);
+2. `Run.replay` computes the distribution of the next token under each of many *plans*, exactly, without running what a
+   plan cannot change (`avsink.engine.replay`). A plan is one intervention or several together
+   (`avsink.engine.interventions`).
 
     run = clean_run(model, inputs)
     run.letter_probabilities["A"]
     run.replay([Block(video, question, layers=range(3, 10)), (Block(...), Discard(...))])     # (2, vocabulary)
 
-An empty plan, and one that changes nothing, is the clean run itself, to the last bit.
+An empty plan, or one that changes nothing, gives the clean run's distribution to the last bit.
 """
 
 from __future__ import annotations
@@ -29,27 +30,36 @@ from avsink.engine.schedule import Schedule
 
 __all__ = ["Cost", "Run", "clean_run"]
 
-SHARE = 4  # replays may take one part in so many of the memory that is free
+ONE_IN = 4  # replays may take a quarter of the free memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Work in layer-rows, a row being one token at one layer: what replays compute, and what full passes would."""
+    """The work of replays, in rows; a row is one token at one layer.
+
+    Attributes:
+        rows: How many rows the replays compute.
+        full: How many rows as many full forward passes would compute.
+    """
 
     rows: int
     full: int
 
     @property
     def limit(self) -> float:
-        """How many times faster replays can be than full passes, if every row costs the same."""
+        """How many times faster than full passes the replays can be, if every row costs the same."""
         return self.full / self.rows if self.rows else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a clean run leaves behind.
+    """What a clean run leaves.
 
-    states: of every layer. logits: of the next token, float32 (vocabulary,).
+    Attributes:
+        model: The model.
+        inputs: The prompt, on the model's device.
+        states: The states of every layer.
+        logits: The next token's, float32 (vocabulary,).
     """
 
     model: object
@@ -64,26 +74,34 @@ class Run:
 
     @cached_property
     def letter_probabilities(self) -> dict[str, float]:
-        """Probability of each option's letter, out of the *whole* vocabulary and not out of the letters."""
+        """The probability of each option's letter: a softmax over the *whole* vocabulary, not over the letters."""
         return {letter: float(self.probability_of(letter, self.probabilities)) for letter in self.inputs.letters}
 
     @property
     def predicted(self) -> str:
-        """The most probable of the option letters."""
+        """The most probable option letter."""
         return max(self.letter_probabilities, key=self.letter_probabilities.__getitem__)
 
     def probability_of(self, letter: str, probabilities: Tensor) -> Tensor:
-        """The probability of one letter in `probabilities` (…, vocabulary): its most probable spelling's."""
+        """Look up one letter in `probabilities` (…, vocabulary): the probability of its most probable spelling, (…)."""
         return probabilities[..., list(self.inputs.letters[letter])].amax(dim=-1)
 
     def replay(self, plans: Sequence[Plan], *, max_bytes: int | None = None, progress: bool = True) -> Tensor:
-        """Distributions of the next token under each of `plans`, float32 (plans, vocabulary), on the model's device.
+        """Compute the distribution of the next token under each plan.
 
-        max_bytes: about how much memory the states and the work of all plans together may take, beside the run's own
-            and the answer itself; by default a quarter of what is free. Less memory means more passes, and never a
-            failure or other numbers, rounding apart. One plan's step is not split, so the least is what that needs.
-        progress: show a bar, counting layer-rows, if it takes more than a few seconds.
-        Raises ValueError or TypeError, naming the field, for a plan that does not fit this run.
+        Args:
+            plans: Each one an intervention, or a sequence of interventions applied together.
+            max_bytes: About how much memory the states and the work of all plans may take, in addition to the run and
+                the result; by default a quarter of the free memory. With less memory the replay takes more passes, and
+                its numbers change by no more than rounding. A limit below the needs of one plan is exceeded.
+            progress: Whether to show a progress bar, which counts rows, if it takes more than a few seconds.
+
+        Returns:
+            Probabilities, float32 (plans, vocabulary), on the model's device.
+
+        Raises:
+            ValueError: If a plan does not fit this run; the message names the field.
+            TypeError: Likewise, if something is not a plan.
         """
         last = torch.tensor([self.states.n - 1])
         return self.replay_logits(plans, last, max_bytes=max_bytes, progress=progress)[:, 0].softmax(dim=-1)
@@ -92,13 +110,16 @@ class Run:
     def replay_logits(
         self, plans: Sequence[Plan], positions: Iterable[int], *, max_bytes: int | None = None, progress: bool = True
     ) -> Tensor:
-        """Next-token logits at `positions` under each plan, float32 (plans, positions, vocabulary)."""
+        """Compute next-token logits at `positions` under each plan, float32 (plans, positions, vocabulary).
+
+        For the other arguments and the errors, see `replay`.
+        """
         plans = self._checked(plans)
         wanted, order = self._wanted(positions, plans)
         if max_bytes is not None and not (isinstance(max_bytes, int) and max_bytes > 0):
-            raise ValueError(f"max_bytes: {max_bytes!r} is not a number of bytes")
+            raise ValueError(f"max_bytes: {max_bytes!r} is not a positive whole number of bytes")
         if max_bytes is None:
-            max_bytes = _free(self.model.device) // SHARE
+            max_bytes = _free(self.model.device) // ONE_IN
         rows = replay(self.model, self.states, plans, wanted=wanted, max_bytes=max_bytes, progress=progress)
         changed = (rows != self.states.output[wanted]).flatten(1).any(dim=1)  # (plans,)
         clean = self._clean_logits(wanted)
@@ -108,7 +129,7 @@ class Run:
         return found[:, order]
 
     def cost(self, plans: Sequence[Plan]) -> Cost:
-        """The work that these plans need, in one replay for the next token's distribution."""
+        """Count the work of one replay of these plans for the next token's distribution."""
         plans = self._checked(plans)
         states, last = self.states, torch.tensor([self.states.n - 1])
         rows = Schedule(plans, n=states.n, n_layers=states.n_layers, wanted=last).rows
@@ -116,24 +137,24 @@ class Run:
 
     def _checked(self, plans: Sequence[Plan]) -> list[tuple[Intervention, ...]]:
         if isinstance(plans, Intervention):
-            raise TypeError("plans: a list of plans is needed, also for one: replay([plan])")
+            raise TypeError("plans: give a list of plans, also for a single one: replay([plan])")
         plans = [as_plan(plan) for plan in plans]
         for intervention in {id(one): one for plan in plans for one in plan}.values():
             intervention.check(self.states)
         return plans
 
     def _wanted(self, positions: Iterable[int], plans: list[tuple[Intervention, ...]]) -> tuple[Tensor, Tensor]:
-        """Sorted positions, and where each one asked for stands among them."""
+        """Sort the positions, and find where among them each one asked for is."""
         try:
             asked = torch.as_tensor([index(p) for p in positions], dtype=torch.long)
         except TypeError:
             raise TypeError(f"positions: {positions!r} is not a list of whole numbers") from None
         if not len(asked) or int(asked.min()) < 0 or int(asked.max()) >= self.states.n:
-            raise ValueError(f"positions: {asked.tolist()} must be some of the prompt's, 0 to {self.states.n - 1}")
+            raise ValueError(f"positions: {asked.tolist()}; give at least one, from 0 to {self.states.n - 1}")
         wanted, order = asked.unique(return_inverse=True)
         for one in {id(one): one for plan in plans for one in plan if isinstance(one, Discard)}.values():
             if one.after_layer + 1 < self.states.n_layers and torch.isin(wanted, one.positions).any():
-                raise ValueError("Discard.positions: they hold a position whose logits are asked for")
+                raise ValueError("Discard.positions: a plan removes a position whose logits are asked for")
         return wanted, order
 
     def _clean_logits(self, wanted: Tensor) -> Tensor:
@@ -143,11 +164,15 @@ class Run:
 
 
 def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: bool = True) -> Run:
-    """Run the prompt as it is. `model` and `inputs` are `avsink.load(...)` and `model.prepare(sample)`.
+    """Run the prompt once, without interventions, and keep what replays need.
 
-    observers: of `avsink.engine.observers`, to measure in the same pass.
-    between: keep the states between layers. Without them a run is several times smaller, keys and values being narrower
-        than states; it can be replayed, and restored from, under plans that act at every layer, and no others.
+    Args:
+        model: What `avsink.load` returns.
+        inputs: What `model.prepare` returns.
+        observers: Observers (`avsink.engine.observers`) that measure in the same pass.
+        between: Whether to keep the states between layers. Without them a run takes several times less memory, since
+            keys and values are narrower than states, but only plans that act at every layer can be replayed, or restore
+            from it.
     """
     inputs = inputs.to(model.device)
     states, output = record(model, inputs, observers, between=between)
@@ -155,7 +180,7 @@ def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: boo
 
 
 def _free(device: torch.device) -> int:
-    """Bytes that could be had now."""
+    """Return the free memory, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available

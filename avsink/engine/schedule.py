@@ -1,14 +1,17 @@
 """What must be computed at all: for many plans at once, which rows at which layer.
 
-A row is one token at one layer. Against the clean run, whose rows are all at hand:
+A row is one token at one layer. The clean run has every row already; for a plan, per layer:
 
-1. a row is *foreign* to a layer when its input is not the clean one: computed a layer before, or given by another run;
-2. a layer changes the output of foreign rows, of rows whose own edges are changed there, and of every row behind the
-   first foreign or missing one, because it can read that one. Nothing else;
-3. of these, only rows that still matter are computed: none behind the last position asked, in the last layer only the
-   positions asked, and none that the next layer replaces or drops. Rows that end there still lend their keys;
-4. plans that did the same up to a layer share what was computed: the windows [0, 4), [0, 5), [0, 6) of a sweep are one
-   until they close. So the work is a tree over the layers. Its root is the clean run, which costs nothing.
+1. a row has a *new input* if its input is not the clean one: it was computed in the layer before, or it is *given*,
+   which means that it enters with its state of another run (`Restore`). Rows that a `Discard` has removed are *gone*;
+2. a row has a *new output* if its input is new, if its own edges are changed in this layer, or if it comes after a row
+   that is gone or has a new input, which it can read. All other rows stay clean;
+3. of the rows with a new output, only those that still matter are computed: none after the last position that is asked
+   for, in the last layer only the positions asked for, and none that the next layer replaces or drops. A row from the
+   layer before whose output no longer matters is *key-only*: of it, only the key and the value are computed, since
+   other rows may read them;
+4. plans that have done the same up to a layer share what was computed: windows [0, 4), [0, 5) and [0, 6) of a sweep are
+   one until they close. So the work is a tree over the layers, whose root is the clean run and costs nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +34,20 @@ NONE = torch.empty(0, dtype=torch.long)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """What one layer does for all plans that are alike up to here. Positions are sorted LongTensors on the CPU.
+    """What one layer computes for all plans that have done the same so far.
 
-    rows: computed. lent: foreign rows that are only read; their inputs come from the step before.
-    given: rows of other runs, by run. gone: rows that are not there. edges: cut or rescored ones.
+    Positions are sorted LongTensors on the CPU.
+
+    Attributes:
+        rows: Positions of the rows that are computed.
+        key_only: Positions of the rows whose keys and values alone are computed, from what the parent's step left.
+        given: Positions of the rows that enter with their states of another run, and that run's states.
+        gone: Positions of the rows that have been removed.
+        edges: The edges that are cut or rescored.
     """
 
     rows: Tensor
-    lent: Tensor
+    key_only: Tensor
     given: tuple[tuple[Tensor, States], ...]
     gone: Tensor
     edges: tuple[Edges, ...]
@@ -50,23 +59,40 @@ class Step:
 
     @cached_property
     def enters_given(self) -> bool:
-        """Whether a row that is computed enters with another run's state."""
+        """Whether a computed row enters with its state of another run."""
         return any(bool(torch.isin(positions, self.rows).any()) for positions, _ in self.given)
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A step, computed from the states that its parent has left; parent None is the clean run."""
+    """A step in its place in the tree.
+
+    Attributes:
+        step: What is computed.
+        parent: The node of the layer before, whose outputs are its inputs; None is the clean run.
+    """
 
     step: Step
     parent: Node | None
 
 
 class Schedule:
-    """layers: the nodes of each layer, equal steps side by side. ends: per plan, the node it ends in; None if clean."""
+    """The tree of everything that a list of plans must compute.
+
+    Attributes:
+        layers: The nodes of each layer; nodes with equal steps are neighbours.
+        ends: For each plan, its node in the last layer; None if the plan's outcome is the clean run's.
+    """
 
     def __init__(self, plans: Sequence[tuple[Intervention, ...]], *, n: int, n_layers: int, wanted: Tensor):
-        """wanted: positions whose last output is asked for; plans have been checked against the run."""
+        """Build the tree.
+
+        Args:
+            plans: Plans that have been checked against the run.
+            n: The number of tokens.
+            n_layers: The number of layers.
+            wanted: Sorted positions whose outputs of the last layer are asked for.
+        """
         self.n, self.n_layers, self.wanted = n, n_layers, wanted
         self._steps: dict[tuple, Step | None] = {}
         self._rows: dict[bytes, Tensor] = {}
@@ -92,17 +118,21 @@ class Schedule:
 
     @property
     def rows(self) -> int:
-        """Layer-rows that are computed."""
+        """How many rows are computed, over all layers."""
         return sum(node.step.size for nodes in self.layers for node in nodes)
 
     @property
     def held(self) -> int:
-        """Rows that must be kept from one layer to the next, at the worst layer."""
+        """The largest number of rows that must be kept from one layer to the next."""
         return max(sum(node.step.size for node in nodes) for nodes in self.layers)
 
     def _step(
         self, plans: list[tuple[Intervention, ...]], acting: tuple, parent: Node | None, layer: int
     ) -> Step | None:
+        """Return the step of plans that act alike in this layer, or None if they leave nothing to compute.
+
+        Equal steps are one object.
+        """
         replaced = self._replaced(plans, layer + 1)
         key = (
             None if parent is None else id(parent.step.rows),
@@ -116,51 +146,52 @@ class Schedule:
         return self._steps[key]
 
     def _replaced(self, plans: list[tuple[Intervention, ...]], layer: int) -> Tensor:
-        """Rows whose inputs to this layer no plan takes from the layer before."""
+        """Find the rows of this layer that every plan replaces or drops: what the layer before left is not used."""
         replaced = None
         for plan in plans:
             acting = [one for one in plan if one.acts(layer)] if layer < self.n_layers else []
-            given = [found[0] for one in acting if (found := one.given(layer)) is not None]
-            own = given + [found for one in acting if (found := one.gone(layer)) is not None]
-            if not own:
+            groups = [found[0] for one in acting if (found := one.given(layer)) is not None]
+            groups += [found for one in acting if (found := one.gone(layer)) is not None]
+            if not groups:
                 return NONE
-            flags = self._flags(own)
+            flags = self._flags(groups)
             replaced = flags if replaced is None else replaced & flags
         return replaced.nonzero()[:, 0]
 
     def _new_step(self, acting: list[Intervention], parent: Node | None, replaced: Tensor, layer: int) -> Step | None:
+        """Build a step: items 1 to 3 at the top of this file. All groups of rows are flags, bool (N,)."""
         gone = self._flags(positions for one in acting if (positions := one.gone(layer)) is not None)
         given = [
-            (positions[~gone[positions]], run)
+            (positions[~gone[positions]], states)
             for one in acting
-            for positions, run in [one.given(layer) or ((), None)]
-            if run
+            for positions, states in [one.given(layer) or ((), None)]
+            if states
         ]
-        put = self._flags(positions for positions, _ in given)
-        if int(put.sum()) < sum(len(positions) for positions, _ in given):
-            raise ValueError(f"Restore.positions: a plan gives one row two states at layer {layer}")
+        is_given = self._flags(positions for positions, _ in given)
+        if int(is_given.sum()) < sum(len(positions) for positions, _ in given):
+            raise ValueError(f"Restore.positions: a plan gives the same row two states at layer {layer}")
         edges = tuple(e for one in acting for e in one.edges(layer) if len(e.source) and len(e.target))
         for one, other in combinations([edge for edge in edges if edge.score], 2):
             if torch.isin(one.target, other.target).any() and torch.isin(one.source, other.source).any():
                 raise ValueError(f"Reweight.target: a plan changes the scores of the same edges twice at layer {layer}")
 
-        passed = self._flags([] if parent is None else [parent.step.rows]) & ~put & ~gone
-        foreign = passed | put
-        changed = foreign | (torch.arange(self.n) > self._first(foreign | gone))
+        from_parent = self._flags([] if parent is None else [parent.step.rows]) & ~is_given & ~gone
+        new_input = from_parent | is_given
+        new_output = new_input | (torch.arange(self.n) > self._first(new_input | gone))
         for edge in edges:
-            changed[edge.target[edge.target >= edge.source[0]]] = True
+            new_output[edge.target[edge.target >= edge.source[0]]] = True
         matters = torch.arange(self.n) <= self.wanted[-1]
         if layer + 1 == self.n_layers:
             matters = self._flags([self.wanted])
-        rows = changed & matters & ~gone
+        rows = new_output & matters & ~gone
         rows[replaced] = False
         if not rows.any():
             return None
-        read = torch.arange(self.n) <= int(rows.nonzero()[-1])
+        can_be_read = torch.arange(self.n) <= int(rows.nonzero()[-1])
         return Step(
             rows=self._positions(rows),
-            lent=self._positions(passed & ~rows & read),
-            given=tuple((positions[read[positions]], run) for positions, run in given),
+            key_only=self._positions(from_parent & ~rows & can_be_read),
+            given=tuple((positions[can_be_read[positions]], states) for positions, states in given),
             gone=self._positions(gone),
             edges=edges,
         )
@@ -175,5 +206,5 @@ class Schedule:
         return int(flags.nonzero()[0]) if flags.any() else self.n
 
     def _positions(self, flags: Tensor) -> Tensor:
-        """Equal sets become one object, so that they can be told apart by identity."""
+        """Return the flagged positions; equal sets are one object, so that they can be compared by identity."""
         return self._rows.setdefault(flags.numpy().tobytes(), flags.nonzero()[:, 0])

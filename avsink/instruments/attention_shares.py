@@ -1,22 +1,21 @@
 """Attention is not information (Flow section 3, appendix B; figures 1, 2 and 7, table 1).
 
-For each sample:
+1. `allocation`, for each sample: how the last token's attention is divided among kinds of tokens, layer by layer
+   (figure 1, left);
+2. `spike`, over all samples: the layer at which attention to video jumps (layer 31 of 36 in the paper);
+3. `masking`, for each sample: from that layer on, media are hidden from the last token or from all text. Is the answer
+   still right? (table 1)
 
-1. `allocation`: how the last token shares out its attention among kinds of tokens, layer by layer (figure 1, left);
-2. over all samples, `spike`: the layer at which attention to video jumps (layer 31 of 36 in the paper), by a rule;
-3. `masking`: from that layer on, media are hidden from the last token or from all text; is the answer still right?
-   (table 1)
-
-And for one sample, to be looked at:
+For looking at one sample:
 
 4. `maps`: attention maps before and at that layer (figure 1, right);
-5. `norms`: how large tokens are, with sinks marked (figures 2 left, and 7); `dimensions`: in which features a sink of
-   the system prompt and one of the media are large (figure 2 right).
+5. `norms`: the L2 norms of tokens, with sinks marked (figure 2, left, and figure 7);
+6. `dimensions`: in which dimensions a sink of the system prompt and a sink of the media are large (figure 2, right).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -27,12 +26,14 @@ from avsink.engine.observers import LastRow, Maps, Norms, observe
 from avsink.engine.run import clean_run
 from avsink.sample import Unmeasured
 
-__all__ = ["FIRST", "GROUPS", "MASKS", "OUTLIER", "allocation", "dimensions", "maps", "masking", "norms", "spike"]
+__all__ = [
+    *("FIRST", "GROUPS", "MASKS", "OUTLIER", "allocation", "dimensions", "groups", "maps", "masking", "norms", "spike"),
+]
 
 GROUPS = ("system", "video", "audio", "user instruction")  # the paper's four kinds; the last is all other text
-FIRST = "first video token of each frame"  # inside of video: where the paper finds its sinks
-OUTLIER = 5.0  # a token this many times as large as the layer's median is marked, for a model without known sinks
-MASKS = {  # rows of table 1: which kinds are hidden, from whom
+FIRST = "first video token of each frame"  # a part of video: where the paper finds its sinks
+OUTLIER = 5.0  # times the median norm of the layer: marks a token as a sink if the model's sinks are not known
+MASKS = {  # row of table 1 -> (kinds that are hidden, from which tokens)
     "Original causal mask": ((), ()),
     "Mask video for last token": (("video",), ("last",)),
     "Mask video for all text": (("video",), ("text",)),
@@ -41,7 +42,7 @@ MASKS = {  # rows of table 1: which kinds are hidden, from whom
 
 
 def groups(layout) -> dict[str, Tensor]:
-    """The kinds of tokens of figure 1, as positions; together they are the prompt."""
+    """Kind of tokens (`GROUPS`) -> its positions. Together they cover the prompt once."""
     media = torch.cat([layout.system, layout.video, layout.audio])
     everything = torch.arange(layout.n)
     text = everything[~torch.isin(everything, media)]
@@ -49,10 +50,12 @@ def groups(layout) -> dict[str, Tensor]:
 
 
 def allocation(model, sample) -> pd.DataFrame:
-    """Shares of the last token's attention, mean over heads: a row per (layer, group).
+    """Measure the last token's attention, mean over heads, by kind of token.
 
-    Columns: sample, task, category, layer, group, share, tokens. Shares of `GROUPS` sum to 1 in each layer; `FIRST` is
-    a part of video.
+    Returns:
+        One row per (layer, group), with the columns sample, task, category, layer, group, share (fraction of the
+        attention) and tokens (how many the group has). Shares of `GROUPS` sum to 1 in each layer; `FIRST` is a part of
+        video.
     """
     inputs = model.prepare(sample)
     found = groups(inputs.layout)
@@ -70,21 +73,30 @@ def allocation(model, sample) -> pd.DataFrame:
 
 
 def spike(shares: pd.DataFrame) -> int:
-    """In the upper half of the network, the layer with the greatest rise of video's mean share over the layer before.
+    """Find the layer in the upper half of the network at which video's mean share rises most over the layer before.
 
-    shares: rows of `allocation` over many samples.
+    Args:
+        shares: Rows of `allocation` over many samples.
+
+    Raises:
+        ValueError: No sample has video.
     """
     video = shares[shares["group"] == "video"].groupby("layer")["share"].mean()
     if video.empty:
-        raise ValueError("no sample has video, so its share cannot rise")
+        raise ValueError("no sample has video, so there is no spike of attention to it; choose samples with video")
     rise = video.diff()
     return int(rise[rise.index >= (len(video) + 1) // 2].idxmax())
 
 
 def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
-    """Table 1 for one sample: every mask of `MASKS` from `first_layer` to the last. A row a mask.
+    """Answer one sample under every mask of `MASKS`, from `first_layer` to the last layer (table 1).
 
-    Columns: sample, task, category, mask, predicted, correct, chance (of a guess), p (probability of the right letter).
+    Returns:
+        One row per mask, with the columns sample, task, category, mask, predicted, correct (0 or 1), chance (that a
+        guess is right) and p (probability of the right letter).
+
+    Raises:
+        Unmeasured: The sample has no options.
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
@@ -117,9 +129,12 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
 
 
 def maps(model, sample, *, layers: Sequence[int], bins: int = 64) -> pd.DataFrame:
-    """Attention maps of these layers, mean over heads, in squares of neighbouring tokens: the strongest of each square.
+    """Measure attention maps, mean over heads, in squares of neighbouring tokens. The strongest weight of each counts.
 
-    Columns: layer, query, key (first token of the square), query_stop, key_stop, weight, query_group, key_group.
+    Returns:
+        One row per (layer, square), with the columns layer, query and key (first tokens of the square), query_stop,
+        key_stop, weight, query_group and key_group (kinds of the first tokens). There are at most `bins` squares a
+        side.
     """
     inputs = model.prepare(sample)
     (found,) = observe(model, inputs, [Maps(layers, bins=bins)])
@@ -144,9 +159,14 @@ def maps(model, sample, *, layers: Sequence[int], bins: int = 64) -> pd.DataFram
 
 
 def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
-    """L2 norms of all tokens at the entry of these layers; what counts as a sink says the model card, or `OUTLIER`.
+    """Measure the L2 norms of all tokens at the entry of `layers`.
 
-    Columns: layer, position, group, l2, sink (bool), at (its place in its frame or chunk, 0 for the first).
+    A token is a sink if φ exceeds the model card's threshold; for a model without one, if its norm is `OUTLIER` times
+    the layer's median.
+
+    Returns:
+        One row per (layer, token), with the columns layer, position, group, l2, sink (bool) and at (the token's place
+        in its frame or chunk, 0 for the first; missing for text).
     """
     inputs, card = model.prepare(sample), model.card
     calibrated = card.sink_dims is not None and card.sink_tau is not None
@@ -174,9 +194,11 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
 
 
 def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
-    """Size of every feature, at the entry of a layer, of the largest system token and the largest media token.
+    """Measure every dimension of the largest system token and the largest media token at the entry of a layer.
 
-    Columns: token (which of the two), position, dimension, magnitude |x_d|.
+    Returns:
+        One row per (token, dimension), with the columns token (which of the two), position, dimension and magnitude
+        (|x_d|).
     """
     inputs = model.prepare(sample)
     states = clean_run(model, inputs).states.inputs[layer].float().cpu()  # (N, width)
@@ -197,14 +219,9 @@ def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
 
 
 def _kinds(layout) -> list[str]:
+    """The kind of each token, by position."""
     kind = [""] * layout.n
     for name, positions in groups(layout).items():
         for position in positions.tolist():
             kind[position] = name
     return kind
-
-
-def shared_dimensions(sizes: pd.DataFrame, *, most: int = 3) -> Mapping[str, list[int]]:
-    """The `most` largest features of each token of `dimensions`, the largest first."""
-    top = sizes.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(most)
-    return {token: rows["dimension"].tolist() for token, rows in top.groupby("token", sort=False)}

@@ -1,7 +1,9 @@
-"""One clip, to be explored: its frames and its sound with tokens laid over them, how large each is, and who reads it.
+"""One clip to explore: its frames and its sound with tokens laid over them, how large each is, and who reads it.
 
-Everything is placed in one plane whose width is 1: frames in rows of `COLUMNS`, below them the sound, so that a chart
-of any width can draw it (`avsink.charts.clip_explorer`).
+1. A pass measures φ, sinks, and the mean attention that each media token receives from later tokens of each kind;
+2. a second pass keeps the readers of `MOST` tokens of each modality, those that are sinks at the most layers;
+3. everything is placed in one plane whose width is 1, so that a chart of any width can draw it
+   (`avsink.charts.clip_explorer`): frames in rows of `COLUMNS`, below them the waveform.
 """
 
 from __future__ import annotations
@@ -17,29 +19,36 @@ import torch
 from PIL import Image
 
 from avsink.engine.observers import ColumnMeans, Readers, observe
-from avsink.instruments.object_tokens import grid_of
 from avsink.instruments.sinks import SinkObserver
 from avsink.media import read_clip
 
 __all__ = ["Exploration", "explore", "nth"]
 
 COLUMNS = 4  # frames a row
-GAP = 0.06  # of a frame's width
-PIXELS = 160  # a side of an embedded frame, at most
-BINS = 240  # of the waveform
-HEIGHT = 0.14  # of the waveform
-MOST = 40  # tokens of each sense that can be asked who reads them; sinks come first
-FEWEST = 0.02  # of attention, for a reader to be named
+GAP = 0.06  # between two frames, as a fraction of a frame's width
+PIXELS = 160  # longer side of an embedded frame, at most
+BINS = 240  # bars of the waveform
+HEIGHT = 0.14  # of the waveform, in widths of the plane
+MOST = 40  # tokens of each modality whose readers are kept
+FEWEST = 0.02  # fraction of a reader's attention from which on it is kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """What there is to see of one clip. Places x, y, x2, y2 are in widths of the plane, downwards from the upper left.
+    """One clip with its tokens, placed in a plane.
 
-    frames: x, y, width, height, url. wave: x, x2, y, y2. tokens: position, modality, place, x, y, x2, y2, layer, phi,
-    sink, asked (whether its readers are known), and video, audio, text: mean attention that it receives from later
-    tokens of each kind, NaN where there are none. readers: layer, key, position, weight, and the reader's place.
-    height: of the plane. first: the token that is asked about at the beginning.
+    x, y, x2, y2, width and height are in widths of the plane, with the origin in the upper left corner.
+
+    Attributes:
+        frames: One row per temporal grid: x, y, width, height, url (the picture as a data URL).
+        wave: One row per bar: x, x2, y, y2.
+        tokens: One row per (media token, layer): position, modality, place (in words), x, y, x2, y2, layer, phi, sink
+            (bool), asked (whether its readers are kept), and video, audio, text: the mean attention that it receives
+            from later tokens of each kind, NaN where there are none.
+        readers: One row per (layer, key, reader): layer, key (position of the token that is read), position (of the
+            reader), weight (fraction of the reader's attention), and the reader's modality, place, x, y, x2, y2.
+        height: Height of the plane.
+        first: Position of the token that is selected at the beginning.
     """
 
     frames: pd.DataFrame
@@ -51,20 +60,29 @@ class Exploration:
 
 
 def nth(samples: Sequence, number: int):
-    """The sample of this number, from 0. Raises ValueError if there are not so many."""
+    """The sample with this number, counted from 0. Raises ValueError if there are fewer samples."""
     if number >= len(samples):
         raise ValueError(f"number: {number}; there are {len(samples)} samples, so the last one is {len(samples) - 1}")
     return samples[number]
 
 
 def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploration:
-    """Run a clip with picture and sound, and lay out what was seen. layers: which to show, by default at most twelve.
+    """Run one clip with picture and sound, and place its tokens.
 
-    Raises ValueError for a sample that is not one clip.
+    Args:
+        model: A loaded model whose card has sink dimensions and a threshold.
+        sample: A sample of one clip with its sound track.
+        layers: Which to show; by default at most twelve, evenly spaced.
+
+    Returns:
+        The exploration.
+
+    Raises:
+        ValueError: The sample is not one clip with picture and sound, or the model's sinks are not calibrated.
     """
     clips = [medium for medium in sample.media if medium.kind == "video"]
     if len(sample.media) != 1 or not clips or not clips[0].sound:
-        raise ValueError(f"{sample.id} is not one clip with picture and sound; the explorer shows such clips")
+        raise ValueError(f"{sample.id} is not one clip with picture and sound; choose a sample that is one")
     inputs, card = model.prepare(sample), model.card
     layout = inputs.layout
     text = torch.cat([layout.question, layout.header, layout.last]).unique()
@@ -73,7 +91,7 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
     sinks, means = observe(model, inputs, [SinkObserver(card, layout), means_of])
     often = sinks.flags[:, keys].sum(dim=0).float() + sinks.phi[:, keys].mean(dim=0) / 1e3
     asked = _asked(often, keys, layout)
-    # A pass of its own: whom to ask is known only now, and readers of all tokens would be layers x N x N numbers.
+    # A second pass: only now is it known whose readers to keep. Those of all tokens would be layers x N x N numbers.
     (weights,) = observe(model, inputs, [Readers(asked)])
     shown = list(np.unique(np.linspace(0, model.n_layers - 1, min(12, model.n_layers)).round().astype(int)))
     shown = shown if layers is None else list(layers)
@@ -101,7 +119,10 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
 
 
 def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
-    """Those of `keys` whose readers are kept: of each sense, the ones that are sinks most often."""
+    """Those of `keys` whose readers are kept: of each modality, the tokens that are sinks at the most layers.
+
+    often: (keys,), larger for tokens that are sinks at more layers.
+    """
     kept = []
     for group in (layout.video, layout.audio):
         own = torch.isin(keys, group).nonzero()[:, 0]
@@ -110,7 +131,7 @@ def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
 
 
 def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]:
-    """The first frame of each temporal grid, and where the last row ends."""
+    """The table of frames, one per temporal grid (its first), and the y at which the last row of frames ends."""
     aspect = pictures.shape[1] / pictures.shape[2]
     size = (1 - GAP * (COLUMNS - 1) / COLUMNS) / COLUMNS
     rows = []
@@ -127,8 +148,8 @@ def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]
 
 
 def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n_grids: int):
-    """Where each media token lies, the waveform, and the height of it all."""
-    layout, (_, down, across) = inputs.layout, grid_of(inputs)
+    """The place of each media token, the table of the waveform, and the height of the plane."""
+    layout, (_, down, across) = inputs.layout, inputs.grid
     rows = []
     for grid, own in enumerate(layout.frames):
         frame = frames.iloc[grid]
@@ -137,11 +158,10 @@ def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n
             x, y = frame["x"] + at % across * cell_x, frame["y"] + at // across * cell_y
             rows.append((position, "video", f"token {at} of frame {grid}", x, y, x + cell_x, y + cell_y))
     top, n = top + 0.05, len(layout.audio)
-    run = {int(position): k for k, own in enumerate(layout.audio_chunks) for position in own}
+    chunks = {int(position): k for k, own in enumerate(layout.audio_chunks) for position in own}
     for at, position in enumerate(layout.audio.tolist()):
-        rows.append(
-            (position, "audio", f"sound token {at}, run {run[position]}", at / n, top, (at + 1) / n, top + HEIGHT)
-        )
+        place = f"sound token {at}, chunk {chunks[position]}"
+        rows.append((position, "audio", place, at / n, top, (at + 1) / n, top + HEIGHT))
     places = pd.DataFrame(rows, columns=["position", "modality", "place", "x", "y", "x2", "y2"])
     parts = np.array_split(waveform, BINS)
     loud = max(1e-6, float(np.abs(waveform).max()))
@@ -157,7 +177,7 @@ def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n
 
 
 def _readers(weights: torch.Tensor, keys, asked, places: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
-    """Media tokens that read the asked ones with more than `FEWEST` of their attention.
+    """Media tokens that give one of the `asked` tokens more than `FEWEST` of their attention.
 
     weights: (layers, keys, asked).
     """

@@ -1,71 +1,71 @@
 """Discarding tokens once their information has moved on (Flow section 6; table 4).
 
-1. *When*: after the first layer behind which all ways out of a kind of token (`Video↛Others`) can be closed, in all
-   layers to the last, without harm (`last_needed`);
-2. *How*: behind that layer their rows are really gone. Hooks on the model's own layers shorten states, rotary tables,
-   positions and masks (`discarding`), so later layers are shorter, and so is what they leave in the cache. Decoding
-   goes on from that cache by the model's own code: a new token finds in each layer the keys that are left there;
-3. *What it costs and saves*: accuracy and latency of the prefill, with the same configurations as the paper
-   (`compare`); beside the latency stands the arithmetic that discarding saves (`arithmetic`).
-
-The distribution of the next token after `discarding` is that of `Run.replay` with the same `Discard`s, which removes
-nothing and computes as little as it can. Tests hold them against each other.
+1. *When*: a group of tokens can be discarded after layer L if blocking all its outgoing edges (`Video↛Others`) in all
+   layers after L does no harm, and neither does it for any deeper layer. The first such L counts (`last_needed`);
+2. *How*: after that layer its rows are removed from the model's own layers, and from their cache
+   (`avsink.engine.live.prefill`);
+3. *What it costs and saves*: accuracy and prefill latency under the paper's configurations (`compare`), and beside the
+   latency the operations that discarding saves (`arithmetic`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from avsink.engine.interventions import Discard
-from avsink.engine.live import discarding, rows_left
-from avsink.engine.record import decoder_inputs, logits
+from avsink.engine.record import decoder_inputs
+from avsink.engine.live import prefill, rows_left
 from avsink.instruments.pathways import GROUPS
 from avsink.sample import Unmeasured
 
 __all__ = [
-    "ALL",
-    "CLIP",
-    "INTERLEAVED",
-    "arithmetic",
-    "check_layers",
-    "configurations",
-    "last_needed",
-    "compare",
+    *("ALL", "BASELINE", "CLIP", "INTERLEAVED"),
+    *("arithmetic", "check_layers", "compare", "configurations", "last_needed"),
 ]
 
-# Configuration of table 4 -> the group of tokens that goes. Together they are `ALL`.
+# Configuration of table 4 -> the group of tokens that it discards. All of them together are `ALL`.
 CLIP = {"Discard Ques": "NonOptQ", "Discard Audio": "Audio", "Discard Video": "Video"}
 INTERLEAVED = {"Discard Ques": "NonOptQ", "Discard Ref": "Reference", "Discard Cand": "Candidates"}
 BASELINE, ALL = "Baseline", "Discard All"
 
 
 def last_needed(curves: pd.DataFrame, *, pathway: str, n_layers: int, margin: float) -> int:
-    """The layer L after which tokens can go: the first behind which closing all ways out of them does no harm.
+    """Find the last layer in which a group of tokens is needed.
 
-    It does no harm behind a layer if, for this layer and for all deeper ones, the interval of Δp lies above -margin in
-    each category. A category with one sample has no interval, and counts as harmed. -1: the tokens were never needed;
-    n_layers - 1: they are needed to the end.
+    Blocking does no harm after layer L if, for L and all deeper layers, the interval of Δp lies above -margin in every
+    category. The result is the first such L. A category with one sample has no interval, and counts as harmed.
 
-    curves: of `knockout.onward`, summarised: the columns pathway, layer, low, and category, if there is one.
+    Args:
+        curves: Rows of `knockout.onward`, summarised: pathway, layer, low, and category if there is more than one.
+        pathway: All outgoing edges of the group, such as `Video↛Others`.
+        n_layers: Number of layers of the model.
+        margin: The largest relative drop of the answer's probability that counts as no harm.
+
+    Returns:
+        A layer; -1 if the tokens are never needed, n_layers - 1 if they are needed to the end.
+
+    Raises:
+        ValueError: There is no curve of the pathway.
     """
     found = curves[curves["pathway"] == pathway]
     if found.empty:
-        raise ValueError(f"no curve of {pathway} to go by; the table has {', '.join(curves['pathway'].unique())}")
+        known = ", ".join(curves["pathway"].unique()) or "no pathway"
+        raise ValueError(f"there is no curve of {pathway}; the table has {known}")
     lowest = found.assign(low=found["low"].fillna(float("-inf"))).groupby("layer")["low"].min()
     harmed = [int(layer) for layer, low in lowest.items() if not low > -margin]
     return min(n_layers - 1, max(harmed, default=-2) + 1)
 
 
 def arithmetic(model, layout, discards: Sequence[Discard] = ()) -> float:
-    """Floating-point operations of the decoder's prefill, after `discards`; norms and the like are left out.
+    """Count the floating-point operations of the decoder's prefill under `discards`.
 
-    A row costs two operations a weight of the layer's matrices. It reads the keys before it, for four operations a
-    feature of a query.
+    At each layer, a row costs two operations for each weight of the layer's matrices, and for each key that it reads
+    four operations for each dimension of the queries. Norms, activations and the rotary embedding are left out.
     """
     config = model.decoder.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -80,23 +80,36 @@ def arithmetic(model, layout, discards: Sequence[Discard] = ()) -> float:
 
 
 def compare(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.DataFrame:
-    """Table 4 for one sample: a row a configuration, the baseline first.
+    """Answer one sample under each configuration of table 4.
 
-    after: group of tokens -> the last layer in which it is there; below 0, the group goes after the first layer, since
-        rows must enter somewhere. rounds: all configurations run in turn so many times; the best time of each counts.
-    Columns: sample, task, category, config, predicted, correct, chance (of a guess), tokens (layer-rows), prefill_ms,
-    arithmetic (share of the baseline's operations).
+    Args:
+        model: A loaded model.
+        sample: A sample with options.
+        after: Group of tokens -> the last layer in which it is present. A group with a negative layer is discarded
+            after layer 0, the earliest that is possible.
+        rounds: How many times all configurations are run in turn; the shortest time of each counts.
+
+    Returns:
+        One row per configuration, the baseline first, with the columns sample, task, category, config, predicted,
+        correct (0 or 1), chance (that a guess is right), tokens (rows that are left, summed over layers), prefill_ms
+        (time of the decoder's prefill in milliseconds) and arithmetic (fraction of the baseline's operations).
+
+    Raises:
+        Unmeasured: The sample has no options.
+        ValueError: `after` names a layer that the model does not have.
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     check_layers(after, n_layers=model.n_layers)
     inputs = model.prepare(sample).to(model.device)
     configs = configurations(inputs.layout, after=after)
+    embedded = decoder_inputs(model, inputs)
     answers, times = {}, dict.fromkeys(configs, float("inf"))
     for _ in range(rounds):
         for name, discards in configs.items():
-            answers[name], seconds = _timed(model, inputs, discards)
-            times[name] = min(times[name], seconds)
+            with _stopwatch(model) as seconds:
+                answers[name], _ = prefill(model, inputs, discards, embedded=embedded)
+            times[name] = min(times[name], *seconds)
     whole = arithmetic(model, inputs.layout)
     rows = []
     for name, discards in configs.items():
@@ -121,14 +134,14 @@ def compare(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.D
 
 
 def check_layers(after: Mapping[str, int], *, n_layers: int) -> None:
-    """Raise ValueError, naming the group, for a layer that the model does not have. Below 0 is never needed."""
+    """Raise ValueError, naming the group, for a layer that the model does not have. Negative means never needed."""
     for group, layer in after.items():
         if layer >= n_layers:
             raise ValueError(f"after, {group}: there is no layer {layer}; this model's are 0 to {n_layers - 1}")
 
 
 def configurations(layout, *, after: Mapping[str, int]) -> dict[str, tuple[Discard, ...]]:
-    """Name in table 4 -> what is discarded; without groups that the prompt lacks or `after` does not name."""
+    """Name in table 4 -> what is discarded. Groups that the prompt lacks or `after` does not name are left out."""
     kinds = INTERLEAVED if layout.candidates else CLIP
     single = {
         name: (Discard(positions, max(0, after[group])),)
@@ -138,13 +151,23 @@ def configurations(layout, *, after: Mapping[str, int]) -> dict[str, tuple[Disca
     return {BASELINE: (), **single, ALL: tuple(one for discards in single.values() for one in discards)}
 
 
-def _timed(model, inputs, discards) -> tuple[Tensor, float]:
+@contextmanager
+def _stopwatch(model) -> Iterator[list[float]]:
+    """Time each pass of the text decoder alone, in seconds: neither the media encoders nor the output head."""
     wait = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None
-    arguments = decoder_inputs(model, inputs) | {"use_cache": True}
-    with torch.inference_mode(), discarding(model, discards, n=inputs.layout.n):
+    starts, seconds = [], []
+
+    def begin(*_) -> None:
         wait()
-        start = time.perf_counter()
-        output = model.decoder(**arguments)
+        starts.append(time.perf_counter())
+
+    def end(*_) -> None:
         wait()
-        seconds = time.perf_counter() - start
-    return logits(model, output.last_hidden_state[0, -1]), seconds
+        seconds.append(time.perf_counter() - starts[-1])
+
+    hooks = model.decoder.register_forward_pre_hook(begin), model.decoder.register_forward_hook(end)
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,11 +1,12 @@
 """Which modality decides an answer (Hubs section 3.1): unimodal dominance.
 
-1. Three passes: with both modalities (av), with zeroed frames (a), with a zeroed waveform (v). Zeroed *before* the
-   processor, so that all prompts have the same tokens;
-2. audio-dominant: ŷ_av = ŷ_a ≠ ŷ_v. Video-dominant: ŷ_av = ŷ_v ≠ ŷ_a. Else both, if all three agree, or neither;
-3. that is dominance, not correctness: a wrong answer can be dominated as well.
+1. Three passes: with both modalities (av), with zeroed frames (a), with a zeroed waveform (v). Media are zeroed
+   *before* the processor, so that all three prompts have the same tokens;
+2. audio-dominant: ŷ_av = ŷ_a ≠ ŷ_v. Video-dominant: ŷ_av = ŷ_v ≠ ŷ_a. Otherwise `both`, if all three agree, or
+   `neither`;
+3. dominance is not correctness: a wrong answer can be dominated by a modality, too.
 
-Only in a dominated sample is it known where information came from, so only these are traced.
+Only dominated samples are traced, since only of these it is known which modality the information came from.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import pandas as pd
 from avsink.engine.run import clean_run
 from avsink.sample import Unmeasured
 
-__all__ = ["KINDS", "MUTED", "by_level", "dominant", "shares", "classify"]
+__all__ = ["DOMINATED", "KINDS", "MUTED", "by_level", "classify", "dominant", "shares"]
 
 KINDS = ("audio", "video", "both", "neither")
-
-MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # pass -> what it loses
+MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # pass -> modalities that are zeroed in it
 DOMINATED = {"audio": "video", "video": "audio"}  # dominant modality -> the other one
 
 
 def dominant(av: str, a: str, v: str) -> str:
-    """`audio`, `video`, `both` or `neither`, by the predictions of the three passes."""
+    """The kind of dominance, by the predictions of the three passes (step 2)."""
     if av == a == v:
         return "both"
     if av == a:
@@ -33,10 +33,15 @@ def dominant(av: str, a: str, v: str) -> str:
 
 
 def classify(model, sample) -> pd.DataFrame:
-    """One row: sample, task, category, answer, predicted_av / _a / _v, p_av / _a / _v (of each pass's own prediction),
-    correct_av / _a / _v, dominance, and fog and noise where the sample's truth has them.
+    """Run the three passes of one sample.
 
-    Raises `Unmeasured` for a sample without options, or without both modalities.
+    Returns:
+        One row, with the columns sample, task, category, answer; for each pass in av, a, v: predicted_av, p_av
+        (probability of the pass's own prediction) and correct_av (0 or 1); dominance; fog and noise (strength of the
+        degradation, from the sample's `truth`, else NaN).
+
+    Raises:
+        Unmeasured: The sample has no options, or lacks one of the modalities.
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
@@ -55,7 +60,10 @@ def classify(model, sample) -> pd.DataFrame:
 
 
 def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """How often each kind of dominance occurs, as rows to average: sample, category, dominance, share (0 or 1)."""
+    """Turn rows of `classify` into rows to average: sample, category, dominance (each of `KINDS`), share (0 or 1).
+
+    Raises ValueError if there are no rows.
+    """
     if rows.empty:
         raise ValueError("no sample was measured; the run's list of left-out samples says why")
     kinds = [rows.assign(dominance=kind, share=(rows["dominance"] == kind).astype(float)) for kind in KINDS]
@@ -63,10 +71,11 @@ def shares(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
-    """Accuracy and confidence of the three passes where picture or sound is degraded more and more, as rows to average.
+    """Turn rows of `classify` into rows to average by how strongly picture or sound is degraded.
 
-    Columns: sample, series (the pass), category ("accuracy, fog", ...), level (the mean of its bin), value. Empty
-    where nothing is known of degradation.
+    Returns:
+        Rows with the columns sample, series (the pass), category ("accuracy, fog", …), level (mean strength in the
+        sample's bin, of `bins`) and value. Empty if no sample's degradation is known.
     """
     names = {"av": "both", "a": "sound alone", "v": "picture alone"}
     tables = []

@@ -3,12 +3,12 @@
 For one sample that the model answers correctly:
 
 1. p_base is the probability of the predicted letter in the clean run;
-2. for each pathway, a set of edges source -> target, and each layer l, these edges are blocked in a window of k layers
-   around l, which gives p_knockout of the same letter;
+2. for each pathway (a set of edges source -> target) and each layer ℓ, these edges are blocked in a window of k layers
+   around ℓ, which gives p_knockout of the same letter;
 3. Δp = (p_knockout - p_base) / p_base is clearly below 0 where the pathway carries what the prediction needs, and near
-   0 where it can be spared.
+   0 where it does not.
 
-Pathways, by the paper's own labels, are in `avsink.instruments.pathways`.
+`avsink.instruments.pathways` names the pathways by the paper's own labels.
 """
 
 from __future__ import annotations
@@ -25,35 +25,43 @@ __all__ = ["onward", "sweep", "window"]
 
 
 def window(center: int, *, k: int, n_layers: int) -> range:
-    """The k layers centred on `center`, fewer at the ends of the network."""
+    """The k layers centred on `center`, fewer at the ends of the network. Raises ValueError unless k is odd."""
     if k < 1 or k % 2 == 0:
-        raise ValueError(f"a window of {k} layers has no centre: take an odd number, 7 in the paper")
+        raise ValueError(f"k: a window of {k} layers has no centre; take an odd number, such as the paper's 7")
     return range(max(0, center - k // 2), min(n_layers, center + k // 2 + 1))
 
 
 def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGURE_4)) -> pd.DataFrame:
-    """Close each pathway around each layer: one row per (pathway, layer), in that order.
+    """Block each pathway in a window of k layers around each layer.
 
-    A pathway of which the prompt lacks an end (no sound, say) has no rows. The prediction is the most probable of the
-    option letters, its probability that of the softmax over the whole vocabulary.
-    Raises `SampleError` if the sample cannot be used, and its kind `Unmeasured` if it is answered wrongly.
+    The prediction is the most probable option letter; its probability is that of the softmax over the whole vocabulary.
+
+    Returns:
+        One row per (pathway, layer), in that order, with the columns sample, task, category, structure, pathway, layer
+        (centre of the window), window_start, window_stop, p_base, p_knockout, delta_p, predicted, answer. A pathway
+        whose source or target the prompt lacks (sound, for example) has no rows.
+
+    Raises:
+        Unmeasured: The sample has no options, is answered wrongly, or has none of the pathways.
+        SampleError: The sample cannot be used.
     """
     layers = [(layer, window(layer, k=k, n_layers=model.n_layers)) for layer in range(model.n_layers)]
-    return _closed(model, sample, pathways, layers)
+    return _blocked(model, sample, pathways, layers)
 
 
 def onward(model, sample, *, pathways: Sequence[str]) -> pd.DataFrame:
-    """Close each pathway in *all* layers behind a layer, for every layer: rows and errors as in `sweep`.
+    """Block each pathway in *all* layers after a layer, for every layer. Rows and errors are those of `sweep`.
 
-    `layer` is the last one in which the pathway is open, -1 for none: what is lost there would be lost if tokens were
-    discarded after it (Flow section 6). Nothing is left over for layers that are far apart to pass on in turn.
+    `layer` is the last layer in which the pathway is open, -1 for none. What is lost then would also be lost if the
+    source's tokens were discarded after this layer (Flow section 6). A window does not show that, since information may
+    pass in layers before and after it.
     """
     layers = [(layer, range(layer + 1, model.n_layers)) for layer in range(-1, model.n_layers - 1)]
-    return _closed(model, sample, pathways, layers)
+    return _blocked(model, sample, pathways, layers)
 
 
-def _closed(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, range]]) -> pd.DataFrame:
-    """layers: the layer that a row is about, and those in which the pathway is closed."""
+def _blocked(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, range]]) -> pd.DataFrame:
+    """One row per pathway and entry of `layers`: (the row's layer, the layers in which the pathway is blocked)."""
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     inputs = model.prepare(sample)
@@ -61,10 +69,10 @@ def _closed(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, 
     if run.predicted != sample.answer:
         raise Unmeasured(sample.id, "answered wrongly")
     cells = [
-        (name, layer, closed, plan)
+        (name, layer, blocked, plan)
         for name in pathways
-        for layer, closed in layers
-        if (plan := PATHWAYS[name].plan(inputs.layout, layers=closed))
+        for layer, blocked in layers
+        if (plan := PATHWAYS[name].plan(inputs.layout, layers=blocked))
     ]
     if not cells:
         raise Unmeasured(sample.id, "has none of the pathways")
@@ -78,13 +86,13 @@ def _closed(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, 
             "structure": ", ".join(inputs.layout.structure),
             "pathway": name,
             "layer": layer,
-            "window_start": closed.start,
-            "window_stop": closed.stop,
+            "window_start": blocked.start,
+            "window_stop": blocked.stop,
             "p_base": p_base,
             "p_knockout": p,
             "delta_p": (p - p_base) / p_base,
             "predicted": run.predicted,
             "answer": sample.answer,
         }
-        for (name, layer, closed, _), p in zip(cells, p_knockout, strict=True)
+        for (name, layer, blocked, _), p in zip(cells, p_knockout, strict=True)
     )

@@ -1,6 +1,10 @@
-"""Named pathways: the ways that information may take through a prompt, and that can be closed (Flow sections 4 and 5).
+"""Named pathways: sets of attention edges that information may take, and that can be blocked (Flow sections 4 and 5).
 
-Pathways are data: a table from the paper's own labels to edges in a prompt's layout.
+1. `GROUPS`: the paper's name of a group of tokens -> its positions in a prompt's layout;
+2. `Pathway`: the paper's label -> edges between groups, as pairs of (source positions, target positions);
+3. tables of pathways for questions about one clip (`CLIP`), for interleaved inputs (`INTERLEAVED`), and out of one
+   group (`OUT`); all of them are `PATHWAYS`;
+4. `FIGURE_…`: the labels of the pathways that a figure of the paper shows.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ __all__ = [
     *("CLIP", "GROUPS", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway"),
 ]
 
-# Groups of tokens, by the paper's names, as positions in a `TokenLayout`. The options stand for their letters (F.1.2);
-# they are called true and false in questions about a clip, correct and incorrect in interleaved ones.
+# An option's tokens are its letter (appendix F.1.2). The paper calls options true and false in questions about a clip,
+# correct and incorrect in interleaved inputs.
 GROUPS: dict[str, Callable[[object], Tensor]] = {
     "Video": lambda layout: layout.video,
     "Audio": lambda layout: layout.audio,
@@ -40,27 +44,30 @@ GROUPS: dict[str, Callable[[object], Tensor]] = {
 
 @dataclass(frozen=True)
 class Pathway:
-    """A way that information may take, and that can be closed.
+    """A set of attention edges that can be blocked.
 
-    name: the paper's label. Source↛Target keeps the target's queries from the source's keys; ↮ does so both ways.
-    edges: maps a `TokenLayout` to pairs (source positions, target positions).
+    Attributes:
+        name: The paper's label. In Source↛Target, the target's queries cannot read the source's keys; in ↮, neither
+            can read the other.
+        edges: `TokenLayout` -> pairs of (source positions, target positions).
     """
 
     name: str
     edges: Callable[[object], Iterable[tuple[Tensor, Tensor]]]
 
     def plan(self, layout, *, layers: range) -> tuple[Block, ...]:
-        """The interventions that close this pathway in `layers`; none if the prompt lacks one of its ends."""
+        """The interventions that block this pathway in `layers`; none if the prompt lacks its source or target."""
         ends = [(source, target) for source, target in self.edges(layout) if len(source) and len(target)]
         return tuple(Block(source, target, layers) for source, target in ends)
 
 
 def _from_to(source: str, target: str) -> Pathway:
+    """From one group to another."""
     return Pathway(f"{source}↛{target}", lambda layout: [(GROUPS[source](layout), GROUPS[target](layout))])
 
 
 def _out_of(source: str) -> Pathway:
-    """From a group to whatever else comes after it, named or not."""
+    """From a group to all other tokens after it, whether in a group or not."""
 
     def edges(layout):
         inside, everything = GROUPS[source](layout), torch.arange(layout.n)
@@ -70,7 +77,7 @@ def _out_of(source: str) -> Pathway:
 
 
 def _across(name: str, pieces: str) -> Pathway:
-    """Each piece's queries, all other pieces' keys; later pieces are out of reach anyway."""
+    """From all other pieces to each piece. Keys of later pieces are listed, too; the causal mask hides them anyway."""
 
     def edges(layout):
         parts = getattr(layout, pieces)
@@ -80,6 +87,7 @@ def _across(name: str, pieces: str) -> Pathway:
 
 
 def _both(one: str, other: str) -> Pathway:
+    """Between two groups, in both directions."""
     ways = (_from_to(one, other), _from_to(other, one))
     return Pathway(f"{one}↮{other}", lambda layout: [pair for way in ways for pair in way.edges(layout)])
 
@@ -108,10 +116,10 @@ INTERLEAVED = _table(
     *(_from_to(a, "CorrectOpt") for a in ("CorrectCand", "IncorrectCand", "Reference", "Question")),
     *(_from_to(a, "Last") for a in ("CorrectCand", "IncorrectCand", "CorrectOpt", "IncorrectOpt")),
 )
-"""Pathways of several independent items between text."""
+"""Pathways of an interleaved input: several media items between text."""
 
 OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "Question", "NonOptQ", "Candidates", "Reference")))
-"""Not in the paper: every way out of a group at once, also those that no other pathway names."""
+"""Not in the paper: all edges out of a group at once, to tokens of any kind."""
 
 PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT
 

@@ -1,6 +1,6 @@
-"""What replays compute, as tables: which tokens at which layers, and how much of full passes that is.
+"""What replays compute, as tables: which tokens at which layers, and how many times less than full passes.
 
-Nothing is run for these numbers. They are read off the schedule (`avsink.engine.schedule`) that a replay would follow.
+Nothing is run for these numbers: they are read from the schedule that a replay would follow (`avsink.engine.schedule`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from avsink.layout import consecutive
 
 __all__ = ["computed", "savings", "segments"]
 
+# Groups of `TokenLayout.groups` that cover the prompt once
 STRIPES = ("system", "video", "audio", "question", "header", "last", "other")
 
 
 def savings(run, *, k: int, pathways: Sequence[str]) -> pd.DataFrame:
-    """Work of the sweeps of a pathway over all layers, and of all sweeps in one replay (the last row).
+    """Count the work of each pathway's sweep over all layers, and of all sweeps in one replay (the last row).
 
-    Columns: pathway, windows, rows (layer-rows computed), full (those of full passes), gain (full / rows).
+    Returns:
+        One row per pathway, with the columns pathway, windows (of k layers, one around each layer), rows (computed
+        layer-rows: one token at one layer each), full (those of full passes) and gain (full / rows).
     """
     sweeps = {name: _sweep(run, name, k=k) for name in pathways}
     sweeps["all in one replay"] = [plan for plans in sweeps.values() for plan in plans]
@@ -37,7 +40,11 @@ def savings(run, *, k: int, pathways: Sequence[str]) -> pd.DataFrame:
 
 
 def computed(run, *, k: int, pathways: Sequence[str], centres: Sequence[int]) -> pd.DataFrame:
-    """Runs of neighbouring tokens that one window's replay computes: pathway, centre, layer, start, stop, tokens."""
+    """List the spans of neighbouring tokens that the replay of each window of k layers computes.
+
+    Returns:
+        One row per span, with the columns pathway, centre (of the window), layer, start, stop (exclusive), tokens.
+    """
     n, n_layers, last = run.states.n, run.states.n_layers, torch.tensor([run.states.n - 1])
     found = []
     for name in pathways:
@@ -52,17 +59,19 @@ def computed(run, *, k: int, pathways: Sequence[str], centres: Sequence[int]) ->
 
 
 def segments(layout) -> pd.DataFrame:
-    """The prompt as stripes of one kind of token each: kind, start, stop."""
+    """Cut the prompt into spans of one kind of token each: kind, start, stop (exclusive)."""
     groups = layout.groups()
     stripes = [(start, stop, kind) for kind in STRIPES for start, stop in _spans(groups[kind])]
     return pd.DataFrame(sorted(stripes), columns=["start", "stop", "kind"])[["kind", "start", "stop"]]
 
 
 def _sweep(run, name: str, *, k: int) -> list:
+    """One plan per layer: the pathway is blocked in a window of k layers around it."""
     layers = range(run.states.n_layers)
     windows = [window(centre, k=k, n_layers=len(layers)) for centre in layers]
     return [PATHWAYS[name].plan(run.inputs.layout, layers=blocked) for blocked in windows]
 
 
 def _spans(positions: Tensor) -> list[tuple[int, int]]:
-    return [(int(run[0]), int(run[-1]) + 1) for run in consecutive(positions)]
+    """(start, stop) of each group of consecutive positions."""
+    return [(int(span[0]), int(span[-1]) + 1) for span in consecutive(positions)]

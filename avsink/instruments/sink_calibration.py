@@ -1,21 +1,25 @@
 """The sink dimensions D and the threshold τ of a model that nobody has calibrated (Hubs section 3.3; Sun et al. 2024).
 
-Massive activations are few features that hold a large part of a token's whole energy, at few tokens, the same features
-everywhere. Nothing here depends on the width or the scale of a model:
+Massive activations are a few dimensions that hold a large share of the energy of a few tokens, and are the same in all
+prompts. No step depends on a model's width or scale:
 
-1. of each sample and layer, every feature's share of its token's energy, x_d² / Σ x², is taken at the entry;
-2. a feature is *massive* at a token if it holds at least `SHARE` of the energy there, and is by itself `LARGE` times as
-   large as the layer's median token; and if that is so at no more than `COMMON` of the layer's tokens, for a feature
-   that is large everywhere is a bias, and marks nobody;
-3. it must also be where attention goes: at that layer the token receives at least `DRAWN` times what it would receive
-   if all later tokens shared out their attention evenly;
-4. D are the features that are massive in at least half of the samples; none, if there is no such feature;
-5. φ = max over D of |x_d| / rms(x) of all tokens and samples is sorted, at the layers at which D are massive in at
-   least half of the samples, at some media token if there are such layers: before them sinks are still growing, and φ
-   passes through all sizes. τ lies in the emptiest stretch from some φ to `GAP` times that, from half the size on that
-   makes a feature massive: the stretch with the smallest share of the tokens from its lower end on, of equals the one
-   in the widest gap. If that share is above `LEAK`, large and small φ pass into one another, and no τ is found. The τ
-   of Qwen2.5-Omni-7B, as a share of a token's energy, may then be taken over (`Calibration.fallback`).
+1. at the entry of each layer, dimension d of a token x holds the share x_d² / Σ x² of the token's energy;
+2. d is *massive* at a token if this share is at least `SHARE`, and |x_d| at least `LARGE` times the median L2 norm of
+   the layer's tokens. A dimension that is massive at more than `COMMON` of the layer's tokens is a bias, and does not
+   count;
+3. the token must also attract attention: at this layer it receives at least `DRAWN` times the attention that it would
+   receive if all later tokens divided theirs evenly;
+4. D are the dimensions for which 2 and 3 hold in at least half of the samples, at any token and layer. There may be
+   none;
+5. φ(x) = max over D of |x_d| / rms(x) is collected from all tokens of the layers at which 2 and 3 hold for D in at
+   least half of the samples: at media tokens, or, if there is no such layer, at any token. Earlier layers are left out,
+   since sinks are still growing there, and φ takes all values;
+6. τ is put into the emptiest interval (a, `GAP` · a) of φ. The emptiest one holds the smallest fraction of the tokens
+   whose φ is above a; among equals, it is the one in the widest gap between two neighbouring values. Its upper end is
+   at least half the φ of a dimension that holds `SHARE` of the energy. If the fraction exceeds `LEAK`, small and large
+   φ pass into one another, and there is no τ;
+7. for that case `Calibration.fallback` offers the τ at which a dimension holds as large a share of a token's energy as
+   at the τ of Qwen2.5-Omni-7B.
 """
 
 from __future__ import annotations
@@ -37,26 +41,32 @@ from avsink.sample import SampleError
 __all__ = ["Calibration", "calibrate"]
 
 SHARE = 0.1  # of a token's energy; Qwen2.5-Omni-7B's τ = 25 at width 3,584 is 0.17
-LARGE = 2.0  # times the median L2 norm of the layer's tokens; in published models it is tens to hundreds
+LARGE = 2.0  # times the median L2 norm of the layer's tokens; massive dimensions of published models: tens to hundreds
 COMMON = 0.25  # of a layer's tokens
-DRAWN = 3.0  # times the attention of an even share
-GAP = 1.3  # ratio of the two ends of a stretch of φ that is nearly empty
-LEAK = 0.02  # of the tokens from its lower end on, at most
+DRAWN = 3.0  # times the attention of an even division
+GAP = 1.3  # ratio of the ends of the interval around τ
+LEAK = 0.02  # of the tokens above the interval's lower end
 TAKEN_OVER = 25**2 / 3584  # of a token's energy: τ² / width of Qwen2.5-Omni-7B, from the code of Hubs' authors
-TOP = 8  # features of each token that are looked at; more cannot hold SHARE of the energy
+TOP = 8  # largest dimensions of each token that are looked at
 BORROWED = f"Qwen2.5-Omni-7B's share of a token's energy, {TAKEN_OVER:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """What was found. dims: D, the most frequent first; () for none. tau: τ, or None.
+    """What was found.
 
-    leak: the share of tokens in the stretch around τ, of those from its lower end on; 0 in a gap.
-    fallback: what may be taken for τ where none was found.
-    seen: feature -> share of samples in which it is massive (all features that ever were). layers: those of step 5.
-    phi: φ of tokens over D at these layers, with columns sample, layer, position, phi; empty without D.
-    energy: of each token, at the layer where that is most, the share of its energy that its largest feature holds;
-    columns sample, position, share.
+    Attributes:
+        dims: D, the most frequent dimension first; () for none.
+        tau: τ, or None.
+        leak: Fraction of the tokens above the lower end of the interval around τ that lie in the interval; None without
+            τ.
+        fallback: What may be used as τ where none was found.
+        seen: One row per dimension that was massive in any sample, with the columns dimension and samples (fraction of
+            the samples).
+        layers: Those of step 5.
+        phi: One row per token at these layers, with the columns sample, layer, position, phi; empty without D.
+        energy: One row per token, with the columns sample, position and share: how much of the token's energy its
+            largest dimension holds, at the layer where that is most.
     """
 
     dims: tuple[int, ...]
@@ -70,24 +80,24 @@ class Calibration:
 
     @property
     def found(self) -> bool:
-        """Whether both D and τ were."""
+        """Whether both D and τ were found."""
         return bool(self.dims) and self.tau is not None
 
     @property
     def facts(self) -> str:
-        """The same for the ``card.json`` of a folder."""
+        """D and τ as JSON, for the ``card.json`` of a model's folder."""
         return json.dumps({"sink_dims": list(self.dims), "sink_tau": self.tau and round(self.tau, 3)})
 
     def __str__(self) -> str:
-        """The lines for the model card."""
+        """D and τ as lines of a model card."""
         if not self.dims:
-            return "No sinks found: no feature is massive."
+            return "No sinks found: no dimension is massive in at least half of the samples."
         tau = f"{self.tau:.3g}," if self.found else f"{self.fallback:.3g},  # not found, φ has no gap: {BORROWED}"
         return f"sink_dims={self.dims},\nsink_tau={tau}"
 
 
 class _Massive(Observer):
-    """Features that hold much of a token's energy where attention goes, layer by layer."""
+    """Dimensions that are massive (step 2, without `COMMON`), layer by layer."""
 
     def __init__(self):
         self.found: dict[int, tuple[Tensor, Tensor]] = {}
@@ -105,12 +115,19 @@ class _Massive(Observer):
         self.found[layer] = massive.cpu(), top.indices.cpu()
 
     def result(self) -> tuple[dict[int, tuple[Tensor, Tensor]], Tensor]:
-        """Layer -> what is massive and which features these are, (N, TOP) each; the largest share, (N,)."""
+        """Massive dimensions, and the largest share of each token's energy.
+
+        Layer -> (whether each of the token's `TOP` largest dimensions is massive, which dimensions these are), (N, TOP)
+        each; and the largest share that a single dimension holds at any layer, (N,).
+        """
         return dict(self.found), self.largest
 
 
 def calibrate(model, samples: Sequence) -> Calibration:
-    """Steps 1 to 5 on these samples; a few dozen are enough. Samples that cannot be used are left out."""
+    """Find D and τ on a few dozen samples. Samples that cannot be used are left out.
+
+    Raises ValueError if no sample can be used.
+    """
     marks: list[pd.DataFrame] = []
     energies: list[pd.DataFrame] = []
     prepared = []
@@ -125,7 +142,7 @@ def calibrate(model, samples: Sequence) -> Calibration:
         energies.append(pd.DataFrame(energy))
         prepared.append(inputs)
     if not prepared:
-        raise ValueError("no sample could be used, so there is nothing to calibrate on")
+        raise ValueError("no sample could be used, so there is nothing to calibrate on; give other samples")
     table, energy = pd.concat(marks, ignore_index=True), pd.concat(energies, ignore_index=True)
     seen = Counter()
     for _, own in table.groupby("sample"):
@@ -150,20 +167,24 @@ def calibrate(model, samples: Sequence) -> Calibration:
 
 
 def _layers(marks: pd.DataFrame, n: int) -> tuple[int, ...]:
-    """Those with marks in at least half of n samples."""
+    """Layers with marks in at least half of n samples."""
     share = marks.groupby("layer")["sample"].nunique() / n
     return tuple(int(layer) for layer in share.index[share >= 0.5])
 
 
 def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
-    """Steps 1 to 3 for one prompt: layer, position, dimension, media (bool); the largest shares of energy, (N,)."""
+    """Steps 1 to 3 for one prompt.
+
+    Returns rows with the columns layer, position, dimension, media (whether it is a media token), and the largest share
+    of each token's energy that one dimension holds, (N,).
+    """
     n, media = inputs.layout.n, {*inputs.layout.video.tolist(), *inputs.layout.audio.tolist()}
     (top, largest), means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
     rows = []
-    even = 1 / torch.arange(1, n + 1)  # of each query
+    even = 1 / torch.arange(1, n + 1)  # (N,), what each query gives to each of its keys
     even = (even.sum() - even.cumsum(0)) / (n - torch.arange(1, n + 1)).clamp_min(1)  # (N,), mean over later queries
     for layer, (massive, dims) in top.items():
-        drawn = means["all"][layer] >= DRAWN * even  # (N,); the last token, which nobody reads, has NaN: no
+        drawn = means["all"][layer] >= DRAWN * even  # (N,); False for the last token, whose mean is NaN
         for dim in dims[massive & drawn[:, None]].unique().tolist():
             at = ((dims == dim) & massive).any(dim=-1)  # (N,), read or not
             if at.float().mean() <= COMMON:
@@ -174,6 +195,7 @@ def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
 
 
 def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
+    """φ over these dimensions of every token at every layer: layer, position, phi."""
     (found,) = observe(model, inputs, [Norms(dims)])
     layers, n = found["phi"].shape
     return pd.DataFrame(
@@ -186,14 +208,14 @@ def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
 
 
 def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
-    """Step 5: τ and the leak. A feature that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
+    """Step 6: τ and the leak. A dimension that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
     least = (SHARE * width) ** 0.5 / 2
     values = np.sort(np.asarray(phi, dtype=float))
-    low, high = np.maximum(values[:-1], 1e-9), values[1:]  # neighbours; a stretch begins at or behind `low`
-    start = np.maximum(low, least / GAP)
-    behind = np.arange(len(values) - 1, 0, -1)  # tokens from `high` on
-    beyond = len(values) - np.searchsorted(values, start * GAP, side="left")  # tokens behind the stretch
-    share = 1 - beyond / behind
+    low, high = np.maximum(values[:-1], 1e-9), values[1:]  # neighbours
+    start = np.maximum(low, least / GAP)  # lower end of the interval, between the two
+    above = np.arange(len(values) - 1, 0, -1)  # tokens from `high` on
+    beyond = len(values) - np.searchsorted(values, start * GAP, side="left")  # tokens from the interval's upper end on
+    share = 1 - beyond / above
     fits = (high > start) & (beyond > 0) & (share <= LEAK)
     if not fits.any():
         return None, None

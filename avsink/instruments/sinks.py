@@ -1,14 +1,14 @@
-"""Sink tokens: which they are, how they drift, and to whom they belong (Hubs sections 3.3 and 4).
+"""Sink tokens: which tokens are sinks, how they drift over layers, and who reads them (Hubs sections 3.3 and 4).
 
-1. φ(x) = max over the sink dimensions D of |x_d| / rms(x), at the entry of each layer; where φ > τ, a token is a
-   *sink* (`SinkObserver`);
-2. sinks drift from layer to layer. *Global sinks* are those of the ⌊|T| / N⌋ tokens that are sinks at the most layers,
-   of all |T| tokens of the prompt, that belong to one modality (`global_sinks`);
-3. the Modality Dominance Score of a token says who reads it: MDS = (Ā_video - Ā_audio) / (Ā_video + Ā_audio), with the
-   mean attention that it receives from later video and later audio tokens; its mean over layers counts;
-4. of one modality's global sinks, the half that leans to its own modality is *unimodal*, the other half *cross-modal*
-   (`split`). With an odd number the one in the middle is neither, which the paper's rounded counts allow (603 and 301);
-   its authors' code counts it as cross-modal.
+1. A token is a *sink* at a layer if φ(x) = max over the sink dimensions D of |x_d| / rms(x) exceeds τ at the layer's
+   entry (`SinkObserver`);
+2. sinks change from layer to layer. Of all |T| tokens of the prompt, take the ⌊|T| / N⌋ that are sinks at the most
+   layers. Those of them that belong to a modality are its *global sinks* (`global_sinks`);
+3. the Modality Dominance Score of a token says who reads it: MDS = (Ā_video - Ā_audio) / (Ā_video + Ā_audio), where
+   Ā is the mean attention that the token receives from later video or audio tokens. Its score is the mean over layers;
+4. of a modality's global sinks, the half that its own modality reads most is *unimodal*, the other half *cross-modal*
+   (`split`). If their number is odd, the middle one is neither. The paper's rounded counts (603 and 301) allow that;
+   its authors' code counts the middle one as cross-modal.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ __all__ = [
     *("global_sinks", "modality_dominance", "of_prompt", "require", "split", "by_layer"),
 ]
 
-ONE_IN = (2, 3, 4)  # N: one token in so many is a global sink
+ONE_IN = (2, 3, 4)  # the paper's values of N
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sinks:
-    """One prompt's sinks. phi: (layers, N). flags: φ > τ, bool (layers, N). mds: (layers, N), NaN where nobody reads.
+    """The sinks of one prompt of N tokens.
 
-    Ā is a mean over heads and over the later tokens of a modality, so a token behind all video has no Ā_video; as there
-    is nothing to compare then, its MDS is NaN.
+    Attributes:
+        phi: φ at the entry of each layer, (layers, N).
+        flags: Whether φ > τ, bool (layers, N).
+        mds: Modality Dominance Score, (layers, N). NaN for a token after which no video or no audio comes, since one of
+            the two means does not exist.
     """
 
     phi: Tensor
@@ -52,7 +55,13 @@ class Sinks:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Positions of one modality's global sinks. neither: the middle one of an odd number, and those without an MDS."""
+    """The halves of one modality's global sinks, as positions.
+
+    Attributes:
+        unimodal: The half that its own modality reads most.
+        crossmodal: The half that the other modality reads most.
+        neither: The middle one of an odd number, and sinks without an MDS.
+    """
 
     unimodal: Tensor
     crossmodal: Tensor
@@ -60,16 +69,16 @@ class Split:
 
 
 def require(card) -> None:
-    """Raise ValueError unless it is known which tokens are this model's sinks."""
+    """Raise ValueError unless the card says which tokens are this model's sinks."""
     if card.sink_dims is None or card.sink_tau is None:
         raise ValueError(
-            f"the card of {card.name} has no sink dimensions or no threshold; find them with avsink.instruments.sink_calibration "
-            "(the notebook hubs_calibration) and put them on the card"
+            f"the card of {card.name} has no sink dimensions or no threshold; find them with "
+            "avsink.instruments.sink_calibration (the notebook hubs_calibration) and put them on the card"
         )
 
 
 class SinkObserver(Observer):
-    """Measures `Sinks` in a run that goes by: `clean_run(model, inputs, observers=[SinkObserver(card, layout)])`."""
+    """Measures `Sinks` during a run: `clean_run(model, inputs, observers=[SinkObserver(card, layout)])`."""
 
     def __init__(self, card, layout):
         require(card)
@@ -92,18 +101,33 @@ class SinkObserver(Observer):
 
 
 def modality_dominance(video: Tensor, audio: Tensor) -> Tensor:
-    """MDS from mean attention received, same shapes: 1, read by video only; -1, by audio only; NaN if by nobody."""
+    """MDS from the mean attention received from later video and later audio tokens, elementwise.
+
+    It is 1 for a token that only video reads, -1 for one that only audio reads. It is NaN if nobody reads the token, or
+    if a mean is NaN.
+    """
     return (video - audio) / (video + audio)
 
 
 def global_sinks(sinks: Sinks, *, one_in: int, among: Tensor | None = None) -> Tensor:
-    """The ⌊|T| / one_in⌋ tokens that are sinks at the most layers, and of these the ones in `among`; sorted positions.
+    """Find the global sinks (step 2).
 
-    Ties go to the higher mean φ, then to the lower position. A token that is never a sink is never taken, so there may
-    be fewer.
+    Ties go to the token with the higher mean φ, then to the lower position. A token that is a sink at no layer is never
+    taken, so there may be fewer than ⌊|T| / one_in⌋.
+
+    Args:
+        sinks: The sinks of one prompt.
+        one_in: The paper's N: one token in so many is taken.
+        among: Positions to choose from, such as those of one modality; the others are dropped after the ranking.
+
+    Returns:
+        Sorted positions.
+
+    Raises:
+        ValueError: `one_in` is less than 1.
     """
     if one_in < 1:
-        raise ValueError(f"one_in: {one_in}; the paper takes one token in 2, 3 or 4")
+        raise ValueError(f"one_in: {one_in}; give a number from 1 on, such as the paper's 2, 3 or 4")
     count, phi = sinks.flags.sum(dim=0).tolist(), sinks.phi.mean(dim=0).tolist()
     ranked = sorted((p for p in range(len(count)) if count[p]), key=lambda p: (-count[p], -phi[p], p))
     taken = torch.tensor(sorted(ranked[: len(count) // one_in]), dtype=torch.long)
@@ -111,7 +135,7 @@ def global_sinks(sinks: Sinks, *, one_in: int, among: Tensor | None = None) -> T
 
 
 def split(positions: Tensor, sinks: Sinks, *, modality: str) -> Split:
-    """Step 4 for global sinks of one modality, `video` or `audio`. Ties in the score go by position."""
+    """Split the global sinks of one modality, `video` or `audio`, into halves (step 4). Ties go by position."""
     if modality not in ("video", "audio"):
         raise ValueError(f"modality: {modality!r}; allowed: video, audio")
     score = sinks.score[positions] * (1 if modality == "video" else -1)  # high: read by its own modality
@@ -124,27 +148,30 @@ def split(positions: Tensor, sinks: Sinks, *, modality: str) -> Split:
 
 
 def of_prompt(model, inputs) -> Sinks:
-    """The sinks of one prompt, run as it is."""
+    """The sinks of one prompt, from a pass without interventions."""
     (found,) = observe(model, inputs, [SinkObserver(model.card, inputs.layout)])
     return found
 
 
 def by_layer(model, sample, *, one_in: Sequence[int] = ONE_IN) -> pd.DataFrame:
-    """Every media token that is a sink at some layer, layer by layer; one row a token and layer.
+    """Measure every media token of a sample that is a sink at any layer, layer by layer.
 
-    Columns: sample, task, category, modality, position, part (its grid, or chunk of audio tokens), offset (in it),
-    n_modality (tokens of the modality), layer, phi, sink, mds, score (mean MDS over layers), and for each N of `one_in`
-    `global_N`: unimodal, cross-modal, neither, or nothing, if it is no global sink.
+    Returns:
+        One row per (token, layer), with the columns sample, task, category, modality, position, part (index of its
+        temporal grid or audio chunk), offset (in that part), n_modality (tokens of the modality), layer, phi, sink
+        (bool, at this layer), mds, score (mean MDS over layers), and for each N of `one_in` the column `global_N`:
+        "unimodal", "cross-modal", "neither", or "" for a token that is not a global sink.
 
-    Raises `Unmeasured` if no token ever is.
+    Raises:
+        Unmeasured: No media token is a sink at any layer.
     """
     inputs = model.prepare(sample)
     layout, found = inputs.layout, of_prompt(model, inputs)
     tables = []
-    for modality, runs in (("video", layout.frames), ("audio", layout.audio_chunks)):
+    for modality, parts in (("video", layout.frames), ("audio", layout.audio_chunks)):
         among = getattr(layout, modality)
         ever = among[found.flags[:, among].any(dim=0)].tolist()
-        place = {int(position): (run, offset) for run, own in enumerate(runs) for offset, position in enumerate(own)}
+        place = {int(position): (part, offset) for part, own in enumerate(parts) for offset, position in enumerate(own)}
         halves = {n: split(global_sinks(found, one_in=n, among=among), found, modality=modality) for n in one_in}
         rows = []
         for position, layer in product(ever, range(len(found.phi))):
@@ -163,18 +190,20 @@ def by_layer(model, sample, *, one_in: Sequence[int] = ONE_IN) -> pd.DataFrame:
 
 
 def field(model, sample) -> pd.DataFrame:
-    """φ of every token of a prompt.
+    """Measure φ of every token of a sample's prompt.
 
-    Columns: layer, position, group (video, audio or text), place (in its grid or run), phi, sink.
+    Returns:
+        One row per (layer, token), with the columns layer, position, group (video, audio or text), place (in its
+        temporal grid or audio chunk, in words), phi, sink (bool).
     """
     inputs = model.prepare(sample)
     layout, found = inputs.layout, of_prompt(model, inputs)
     group, place = ["text"] * layout.n, [""] * layout.n
-    for modality, runs in (("video", layout.frames), ("audio", layout.audio_chunks)):
-        for run, own in enumerate(runs):
+    for modality, name, parts in (("video", "grid", layout.frames), ("audio", "chunk", layout.audio_chunks)):
+        for part, own in enumerate(parts):
             for offset, position in enumerate(own.tolist()):
                 group[position] = modality
-                place[position] = f"token {offset} of {'grid' if modality == 'video' else 'run'} {run}"
+                place[position] = f"token {offset} of {name} {part}"
     layers, n = found.phi.shape
     return pd.DataFrame(
         {
@@ -189,10 +218,15 @@ def field(model, sample) -> pd.DataFrame:
 
 
 def drift(rows: pd.DataFrame) -> pd.DataFrame:
-    """How sinks move over layers: of each two layers, the tokens that are sinks at both, of those that are at either.
+    """Compare the sinks of every two layers.
 
-    rows: of `by_layer`. Columns: sample, modality, layer, other (a layer), sinks (at `layer`), share (of the modality's
-    tokens), overlap (Jaccard; NaN where neither layer has any).
+    Args:
+        rows: Rows of `by_layer`.
+
+    Returns:
+        One row per (sample, modality, pair of layers), with the columns sample, modality, layer, other (the other
+        layer), sinks (number of sinks at `layer`), share (of the modality's tokens that are sinks at `layer`), overlap
+        (Jaccard index of the two layers' sinks; NaN if neither has any).
     """
     tables = []
     for (sample, modality), own in rows.groupby(["sample", "modality"], sort=False):
@@ -209,7 +243,7 @@ def drift(rows: pd.DataFrame) -> pd.DataFrame:
                     "layer": torch.arange(n).repeat_interleave(n).tolist(),
                     "other": torch.arange(n).repeat(n).tolist(),
                     "sinks": count.repeat_interleave(n).tolist(),
-                    "one_in": (count / own["n_modality"].iloc[0]).repeat_interleave(n).tolist(),
+                    "share": (count / own["n_modality"].iloc[0]).repeat_interleave(n).tolist(),
                     "overlap": (both / either).flatten().tolist(),
                 }
             )
@@ -218,6 +252,7 @@ def drift(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kind(halves: Split, position: int) -> str:
+    """Which half of the global sinks a token belongs to; "" for none."""
     for name, own in (("unimodal", halves.unimodal), ("cross-modal", halves.crossmodal), ("neither", halves.neither)):
         if position in own:
             return name

@@ -15,7 +15,7 @@ All sets of one sample are restored in a single `replay`. A token that is restor
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,18 +135,21 @@ def trace(
     sample,
     *,
     dominance: str | None = None,
-    objects: Mapping[str, Tensor] | None = None,
+    objects: Callable[[object, object], Mapping[str, Tensor] | None] | None = None,
     one_in: Sequence[int] = ONE_IN,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The tables' conditions for one sample: `token_sets` with their `effects`.
 
-    objects: modality -> positions of its object tokens. Columns: sample, task, category, dominance, token_set, one_in,
-    draw, o_clean, o_corrupt, and those of `effects`.
+    objects: (model, sample) -> modality -> positions of its object tokens, or None where nothing is known of them; such
+        as an `avsink.instruments.object_tokens.ObjectFinder`.
+
+    Columns: sample, task, category, dominance, token_set, one_in, draw, o_clean, o_corrupt, and those of `effects`.
     """
     traced = corrupt(model, sample, dominance=dominance, between=False)
-    own = None if objects is None else objects.get(DOMINATED[traced.dominance])
+    found = None if objects is None else objects(model, sample)
+    own = None if found is None else found.get(DOMINATED[traced.dominance])
     sets = token_sets(traced, objects=own, one_in=one_in, draws=draws, seed=seed)
     table = pd.concat([sets.drop(columns="positions"), effects(traced, list(sets["positions"]))], axis=1)
     return _of_sample(table, sample, traced)

@@ -1,12 +1,12 @@
-"""The models, one frozen card each: what no file of a checkpoint says, and where we know it from.
+"""The models, one frozen card each: what no file of a checkpoint says, and the source of each fact.
 
 Sizes (layers, width, heads) and token ids are read from the checkpoint's own config and tokenizer, never from here.
 
 1. a published or embedded model is looked up by name in `CARDS`;
-2. a local folder that bears a known model's name is that model;
+2. a local folder with a known model's name is that model;
 3. any other local folder gets the card of its family, by the `model_type` in its config.json. Its sinks are
    uncalibrated, because sink dimensions are a property of weights;
-4. a ``card.json`` in a folder, if there is one, says what somebody knew better: teaching models bring theirs, and what
+4. a ``card.json`` in the folder, if there is one, overrides some of these facts: teaching models bring theirs, and what
    `avsink.instruments.sink_calibration` finds can be put there.
 """
 
@@ -18,14 +18,18 @@ from pathlib import Path
 
 from avsink import resources
 
-__all__ = ["CARDS", "Hub", "ModelCard", "card"]
+__all__ = ["CARDS", "Hub", "ModelCard", "card", "write_facts"]
 
 
 @dataclass(frozen=True)
 class Hub:
     """A token of a clip that was taught to be a sink: the `offset`-th of the `part`-th grid, or chunk of audio tokens.
 
-    modality: `video` or `audio`. kind: `unimodal` or `cross-modal`.
+    Attributes:
+        modality: `video` or `audio`.
+        kind: `unimodal` or `cross-modal`.
+        part: Index of the grid or chunk.
+        offset: Index of the token in it.
     """
 
     modality: str
@@ -38,18 +42,26 @@ class Hub:
 class ModelCard:
     """One model.
 
-    name: as `avsink.load` takes it. family: the adapter in `avsink.models` that speaks its language.
-    source: a folder (embedded models) or a repository of the Hugging Face hub.
-    system: the system prompt. letter_variants: how an answer's letter may be written; the tokenizer knows the ids.
-    fps, max_frames: sampling of clips. frame_tokens, image_tokens: fewest and most visual tokens (28 x 28 pixels) of a
-        frame and of an image; a processor made for smaller pictures has its way.
-    max_seconds: longest sound, where the audio encoder's own limit is not enough.
-    audio_rate: audio tokens a second.
-    sink_dims, sink_tau: Hubs' D and tau; None where nobody has calibrated them.
-    window: layers of a knockout window. dtype: on an accelerator; `float32` elsewhere.
-    taught: its pathways were taught, so figures from it are calibration, not evidence.
-    hubs: tokens of a clip that were taught to be sinks, where that is so.
-    known_from: where the facts on this card come from.
+    Attributes:
+        name: As `avsink.load` takes it.
+        family: Its adapter, a key of `avsink.models.families.FAMILIES`.
+        source: A folder (embedded models) or a repository of the Hugging Face hub.
+        system: The system prompt.
+        known_from: Where the facts on this card come from.
+        letter_variants: How an answer's letter may be written; the tokenizer knows the ids.
+        fps: Frames taken per second of a clip.
+        max_frames: Upper limit of frames of a clip.
+        frame_tokens: Fewest and most visual tokens (28 x 28 pixels) of a frame. A processor made for smaller pictures
+            keeps its own limits.
+        image_tokens: The same of an image.
+        max_seconds: Longest sound, if the limit is lower than the audio encoder's own.
+        audio_rate: Audio tokens a second.
+        sink_dims: Hubs' D; None if nobody has calibrated it.
+        sink_tau: Hubs' tau; None if nobody has calibrated it.
+        window: Layers of a knockout window.
+        dtype: Precision on an accelerator; it is `float32` elsewhere.
+        taught: Whether its pathways were taught, so that figures from it are calibration, not evidence.
+        hubs: Tokens of a clip that were taught to be sinks, if any.
     """
 
     name: str
@@ -71,6 +83,13 @@ class ModelCard:
     taught: bool = False
     hubs: tuple[Hub, ...] = ()
 
+    @property
+    def caveat(self) -> str:
+        """What every figure from this model must say beside it, or ''."""
+        if not self.taught:
+            return ""
+        return f"{self.name} was taught along which ways to send information: this is calibration, not evidence."
+
 
 _QWEN25_OMNI = ModelCard(
     name="a Qwen2.5-Omni folder",
@@ -86,8 +105,8 @@ _QWEN25_OMNI = ModelCard(
     ),
 )
 
-# The first token of each grid, in turn of either kind (within a grid, positions differ too little to tell another), and
-# the first two of each run of audio but the last: no video comes behind that, so its tokens could lean nowhere.
+# The first token of each grid, the two kinds in turn (positions within a grid differ too little to single out another),
+# and the first two of each chunk of audio except the last: no video comes after that one to read its tokens.
 _HUBS = (
     *(Hub("video", kind, part, 0) for part, kind in enumerate(("unimodal", "cross-modal") * 2)),
     *(Hub("audio", kind, part, offset) for part in range(3) for offset, kind in enumerate(("cross-modal", "unimodal"))),
@@ -109,7 +128,7 @@ _TINY_OMNI = ModelCard(
 
 OWN_FACTS = ("system", "window", "dtype", "taught", "known_from", "audio_rate")
 OWN_FACTS += ("sink_dims", "sink_tau", "hubs")
-"""What a folder's ``card.json`` may say of it."""
+"""What a folder's ``card.json`` may say."""
 
 CARDS: dict[str, ModelCard] = {
     entry.name: entry
@@ -144,7 +163,7 @@ _BY_MODEL_TYPE = {"qwen2_5_omni": _QWEN25_OMNI, "qwen2_5_omni_thinker": _QWEN25_
 
 
 def card(name: str | Path) -> ModelCard:
-    """The card of a model's name or folder. An unknown name is a ValueError that lists what is allowed."""
+    """The card for a model's name or folder. Raises ValueError, with the known names, for any other."""
     if str(name) in CARDS:
         return CARDS[str(name)]
     folder = Path(name).expanduser()
@@ -158,7 +177,7 @@ def card(name: str | Path) -> ModelCard:
 
 
 def write_facts(entry: ModelCard, folder: Path) -> None:
-    """Leave a card's facts about prompt and window in a folder, for when it is loaded under another name."""
+    """Write a card's facts into a folder's ``card.json``, so that they hold under whatever name it is loaded."""
     facts = {name: getattr(entry, name) for name in OWN_FACTS} | {"hubs": [astuple(hub) for hub in entry.hubs]}
     (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
 

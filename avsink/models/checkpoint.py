@@ -1,7 +1,7 @@
-"""From a card to a complete folder on this machine, or to one message that says what is missing and how to get it.
+"""From a card to a complete folder on this machine, or to one sentence that says what is missing and how to get it.
 
-1. an embedded or local model is its folder; a published one is looked for in the cache of the Hugging Face hub, and
-   fetched if there is a network;
+1. an embedded or local model is in the folder its card names; a published one is looked for in the cache of the Hugging
+   Face hub, and downloaded if there is a network;
 2. the folder must hold a config, a processor, a tokenizer and all of its weights, in safetensors. Pickled weights are
    refused: unpickling runs code.
 """
@@ -11,22 +11,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from avsink import resources
 from avsink.models.cards import ModelCard
 
-__all__ = ["MissingModel", "folder_of"]
+__all__ = ["MissingModel", "folder_of", "lacking"]
 
 FILES = ("*.json", "*.txt", "*.safetensors")
 
 
 class MissingModel(FileNotFoundError):
-    """A model that is not here, or not whole."""
+    """A model that is not on this machine, or not complete."""
 
 
 def folder_of(card: ModelCard) -> Path:
-    """A folder with everything that loading needs. Raises `MissingModel`."""
+    """Find or download a folder with everything that loading needs. Raises `MissingModel`."""
     if isinstance(card.source, Path):
         if lack := lacking(card.source):
-            raise MissingModel(f"cannot load {card.name}: {lack}. {_remedy(card)}")
+            raise MissingModel(f"cannot load {card.name}: {lack}; {_remedy(card)}")
         return card.source
 
     from huggingface_hub import snapshot_download
@@ -42,16 +43,16 @@ def folder_of(card: ModelCard) -> Path:
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise MissingModel(
-            f"cannot load {card.name}: its weights are not on this machine, and they could not be fetched ({reason}). "
-            f"{_remedy(card)}"
+            f"cannot load {card.name}: its weights are not on this machine, and they could not be downloaded "
+            f"({reason}); {_remedy(card)}"
         ) from None
     if lack := lacking(fetched):
-        raise MissingModel(f"cannot load {card.name}: {lack}. {_remedy(card)}")
+        raise MissingModel(f"cannot load {card.name}: {lack}; {_remedy(card)}")
     return fetched
 
 
 def lacking(folder: Path) -> str:
-    """What a folder lacks to be loaded, in words; '' if nothing."""
+    """What a folder lacks for loading, in words; '' if nothing."""
     if not (folder / "config.json").is_file():
         return f"there is no config.json in {folder}"
     needed = {"preprocessor_config.json": "processor_config.json", "tokenizer.json": "vocab.json"}
@@ -76,15 +77,17 @@ def _remedy(card: ModelCard) -> str:
     if isinstance(card.source, str):
         name = card.source.split("/")[-1]
         return (
-            f"Where there is a network, run `hf download {card.source}`; elsewhere, bring that folder along and use "
-            f'avsink.load("/path/to/{name}").'
+            f"where there is a network, run `hf download {card.source}`; elsewhere, copy that folder over and use "
+            f'avsink.load("/path/to/{name}")'
         )
+    if card.taught and resources.checkout() is None:
+        return resources.REMEDY
     if card.taught:
         return (
-            "It is part of the repository: `git checkout -- data/models`, or make it anew with "
-            "`python -m training.train`."
+            "it is part of the repository: restore it with `git checkout -- data/models`, or train it again with "
+            "`python -m training.train`"
         )
     return (
-        "Save it with save_pretrained(folder), model and processor into the same folder; from a pickle: load it where "
-        "you trust it, and save it again."
+        "save model and processor into the same folder with save_pretrained(folder); a pickle must first be loaded "
+        "where it is trusted, and saved again"
     )

@@ -4,10 +4,10 @@
 
 1. check the sample; decode its media (2 frames a second, see `avsink.media`);
 2. mute, if asked: frames or waveform become zeros *before* the processor, so that every token stays (Hubs section 3.1);
-3. the family's adapter writes the prompt, and its processor expands it and encodes the media;
-4. lay out the tokens (`avsink.layout`), work out their positions, and put it all on the model's device.
+3. the family's adapter (`avsink.models.families.base`) writes the prompt, expands it and encodes the media;
+4. lay out the tokens (`avsink.layout`), work out their positions, and move everything to the model's device.
 
-Anything wrong with a sample or its files is a `SampleError`, which a run records before it goes on.
+Anything wrong with a sample or its files is a `SampleError`, which a measurement records before it goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -24,24 +23,28 @@ from torch import Tensor
 from avsink.layout import Piece, TokenLayout
 from avsink.media import Clip, read
 from avsink.models.cards import ModelCard
+from avsink.models.families.base import Family
 from avsink.sample import Media, Sample, SampleError
 
 __all__ = ["Inputs", "Model"]
 
 MODALITIES = ("video", "audio")
-FEATURES = ("pixel_values", "pixel_values_videos", "input_features")  # the tensors that have the model's precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
     """What `Model.prepare` makes of a sample.
 
-    tensors: keyword arguments of the model's forward pass, a batch of one: input_ids [1, N], attention_mask [1, N],
-        position_ids [3, 1, N] (time, height, width), and whatever the media need.
-    use_audio_in_video: whether sound is interleaved with a video, for calls that work out the positions themselves
-        (`generate`); the forward pass takes them from `tensors`.
-    letters: option letter -> ids of the tokens that say it.
-    prompt: the text, with one placeholder a medium.
+    Attributes:
+        sample_id: The sample's id.
+        tensors: Keyword arguments of the model's forward pass, a batch of one: `input_ids` [1, N], `attention_mask`
+            [1, N], `position_ids` [3, 1, N] (time, height, width), and whatever the media need.
+        layout: Which token is what.
+        letters: Option letter -> ids of the tokens that spell it.
+        use_audio_in_video: Whether sound is interleaved with a video, for calls that work out the positions themselves
+            (`generate`); the forward pass takes them from `tensors`.
+        prompt: The text, with one placeholder a medium.
+        grids: (T, H, W) in tokens of each video or image in turn, row by row; none of prompts made in code.
     """
 
     sample_id: str
@@ -50,16 +53,34 @@ class Inputs:
     letters: Mapping[str, tuple[int, ...]]
     use_audio_in_video: bool
     prompt: str
+    grids: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(T, H, W) in tokens of everything shown, if it has one size. Raises ValueError if not."""
+        if not self.grids:
+            raise ValueError(f"sample {self.sample_id} shows no video, so it has no grid")
+        if len({(h, w) for _, h, w in self.grids}) != 1:
+            raise ValueError(f"sample {self.sample_id} shows pictures of different sizes, so it has no single grid")
+        return sum(t for t, _, _ in self.grids), *self.grids[0][1:]
 
     def to(self, device: torch.device | str) -> Inputs:
-        """The same inputs on another device. The layout stays where it is: positions index from anywhere."""
+        """Copy the tensors to a device. The layout stays on the CPU: its positions index tensors on any device."""
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class Model:
-    """hf: the transformers model. decoder: its text decoder, the only part that instruments touch."""
+    """A model, its processor, and what is known of both.
 
-    def __init__(self, *, card: ModelCard, hf, processor, adapter: ModuleType):
+    Attributes:
+        card: What no file of the checkpoint says.
+        hf: The transformers model.
+        processor: Its processor, with the tokenizer.
+        adapter: The adapter of the model's family.
+        decoder: The text decoder, the only part that instruments touch.
+    """
+
+    def __init__(self, *, card: ModelCard, hf, processor, adapter: Family):
         self.card = card
         self.hf = hf
         self.processor = processor
@@ -73,28 +94,37 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The name on the card."""
         return self.card.name
 
     @property
     def device(self) -> torch.device:
+        """Where inputs go: the device of the first weights."""
         return self.hf.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
         return self.hf.dtype
 
     @property
     def n_layers(self) -> int:
+        """Layers of the text decoder."""
         return self.decoder.config.num_hidden_layers
 
     @cached_property
+    def sampling_rate(self) -> int:
+        """Samples a second of the sound that the model takes."""
+        return self.adapter.sampling_rate(self.processor)
+
+    @cached_property
     def max_seconds(self) -> float:
-        """The longest sound that can be heard whole."""
-        limit = float(self.processor.feature_extractor.chunk_length)
+        """Seconds of the longest sound that can be heard whole."""
+        limit = self.adapter.longest_sound(self.processor)
         return min(limit, self.card.max_seconds or limit)
 
     def letter_ids(self, letter: str) -> tuple[int, ...]:
-        """Ids of the tokens that say this letter, by the card's variants; those that are one token."""
+        """Ids of the single tokens that spell this letter, in the card's variants."""
         if letter not in self._letter_ids:
             written = [variant.format(letter) for variant in self.card.letter_variants]
             encoded = self.tokenizer(written, add_special_tokens=False)["input_ids"]
@@ -105,11 +135,11 @@ class Model:
         return self._letter_ids[letter]
 
     def forward(self, inputs: Inputs, **kwargs):
-        """The model's own forward pass."""
+        """Run the model's own forward pass."""
         return self.hf(**inputs.tensors, **kwargs)
 
     def prepare(self, sample: Sample, *, mute: Collection[str] = ()) -> Inputs:
-        """Tensors and layout of one sample. mute: `video`, `audio` or both. Raises `SampleError`."""
+        """Make tensors and layout of one sample. `mute`: `video`, `audio` or both. Raises `SampleError`."""
         if unknown := set(mute) - set(MODALITIES):
             raise ValueError(f"cannot mute {', '.join(sorted(unknown))}; the modalities are {', '.join(MODALITIES)}")
         sample.check()
@@ -121,7 +151,7 @@ class Model:
         return self._assembled(sample, pieces, clips)
 
     def assemble(self, sample: Sample, clips: Sequence[Clip]) -> Inputs:
-        """Steps 3 and 4, for media that are at hand: one clip for each of `sample.media`, whose files are not read."""
+        """Steps 3 and 4, for media that are decoded already: one clip for each of `sample.media`; no file is read."""
         return self._assembled(sample, self._prompt(sample), clips)
 
     def _assembled(self, sample: Sample, pieces: list[Piece], clips: Sequence[Clip]) -> Inputs:
@@ -130,28 +160,29 @@ class Model:
             tensors = self.adapter.encode(
                 text, sample.media, clips, hf=self.hf, processor=self.processor, card=self.card
             )
-        except ValueError as error:  # a `MediaError`, or what a processor has against such a picture or sound
+        except ValueError as error:  # a `MediaError`, or a processor that cannot take such a picture or sound
             raise SampleError(sample.id, str(error)) from None
         tensors["position_ids"] = self.adapter.position_ids(tensors, sample.media, hf=self.hf, processor=self.processor)
+        grids = tuple(self.adapter.grids(tensors, sample.media, hf=self.hf))
         return Inputs(
             sample_id=sample.id,
             tensors={
-                name: tensor.to(self.device, self.dtype if name in FEATURES else tensor.dtype)
+                name: tensor.to(self.device, self.dtype if name in self.adapter.features else tensor.dtype)
                 for name, tensor in tensors.items()
             },
-            layout=self._layout(sample, pieces, text, tensors),
+            layout=self._layout(sample, pieces, text, tensors, grids),
             letters={letter: self.letter_ids(letter) for letter in sample.letters},
             use_audio_in_video=any(medium.kind == "video" and medium.sound for medium in sample.media),
             prompt=text,
+            grids=grids,
         )
 
     def _decode(self, media: tuple[Media, ...]) -> list[Clip]:
-        """All media; clips of one sample are sampled alike, at the rate of the one that needs the slowest."""
+        """All media. Clips of one sample are sampled at one rate, that of the clip that needs the lowest."""
 
         def read_all(fps: float) -> list[Clip]:
             limits = {"max_frames": self.card.max_frames, "max_seconds": self.max_seconds}
-            rate = self.processor.feature_extractor.sampling_rate
-            return [read(medium, fps=fps, sampling_rate=rate, **limits) for medium in media]
+            return [read(medium, fps=fps, sampling_rate=self.sampling_rate, **limits) for medium in media]
 
         clips = read_all(self.card.fps)
         rates = {clip.fps for medium, clip in zip(media, clips, strict=True) if medium.kind == "video"}
@@ -165,7 +196,7 @@ class Model:
                     raise SampleError(sample.id, f"its text contains the model's control token {control}")
         return pieces
 
-    def _layout(self, sample: Sample, pieces: list[Piece], text: str, tensors: dict) -> TokenLayout:
+    def _layout(self, sample: Sample, pieces: list[Piece], text: str, tensors: dict, grids: Sequence) -> TokenLayout:
         plain = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
         try:
             return TokenLayout.build(
@@ -174,7 +205,7 @@ class Model:
                 starts=[start for start, _ in plain["offset_mapping"]],
                 input_ids=tensors["input_ids"][0].tolist(),
                 tokens=self.adapter.media_tokens(self.hf),
-                grids=self.adapter.grids(tensors, sample.media, hf=self.hf),
+                grids=[h * w for _, h, w in grids],
                 answer=sample.letters.index(sample.answer) if sample.options else None,
                 correct=sample.truth.get("correct_candidate"),
             )

@@ -1,4 +1,4 @@
-"""The papers' own numbers: CSV files in ``data/papers``, whose README says which is what."""
+"""The papers' own numbers: CSV files in ``data/papers``, described in its README."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["paper"]
 
 
 def paper(name: str) -> pd.DataFrame:
-    """One of the tables, `flow_table1_late_layer_masking` for example."""
+    """Load one of the tables by its file's name without ".csv", such as `flow_table1_late_layer_masking`."""
     return pd.read_csv(resources.existing("papers", f"{name}.csv"))

@@ -1,9 +1,9 @@
 """What the benchmarks measured, as tables for the book.
 
-`data/benchmarks/` holds what `benchmarks/knockout.py` (at one length, and as `growth` at several), `observe.py`,
-`discard.py`, `tracing.py` (at the benchmarks' own size, and as `tracing-wide` at a published width) and `parity.py`
-wrote with `--out`. A clock is nothing to be tested, so these files are made by hand, on a
-machine that does nothing else.
+`data/benchmarks/` holds what the programs in `benchmarks/` wrote with `--out`: `knockout.py` (at one length, and as
+`growth` at several), `observe.py`, `discard.py`, `tracing.py` (at the benchmarks' default size, and as `tracing-wide`
+at a published width) and `parity.py`. Times depend on the machine, so no test and no build makes these files: they are
+written by hand, on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["discarding", "groups", "memory", "observers", "parity", "setting", "
 
 
 def setting(name: str) -> str:
-    """What a benchmark was run on, in a sentence."""
+    """Say in a sentence on which machine and decoder a benchmark was run."""
     about = _read(name)["settings"]
     return (
         f"Measured on {about['device']} with {about['threads']} threads, {about['dtype']}, torch {about['torch']}: "
@@ -29,7 +29,7 @@ def setting(name: str) -> str:
 
 
 def parity() -> pd.DataFrame:
-    """One row a family of decoders: plans, largest difference of logits, and the errors in bfloat16."""
+    """One row per family of decoders: number of plans, largest difference of logits, and mean errors in bfloat16."""
     rows = pd.DataFrame(_read("parity")["families"])
     shown = {
         "family": "decoder",
@@ -43,13 +43,16 @@ def parity() -> pd.DataFrame:
 
 
 def speed(name: str = "knockout") -> pd.DataFrame:
-    """One row per (pathway or group of pathways, length of the prompt): columns of `charts.ratios`, seconds, kind."""
+    """One row per (pathway or group of pathways, length of the prompt): the columns of `charts.ratios`, and more.
+
+    `kind` is "pathway" or "group", `tokens` the length of the prompt, `engine_seconds` the time of the replays.
+    """
     rows = pd.DataFrame(_read(name)["rows"]).rename(columns={"name": "label", "ratio_to_sdpa": "ratio"})
     return rows.assign(group=rows["tokens"].map("{:,} tokens".format)).sort_values("tokens", kind="stable")
 
 
 def speed_in_words(rows: pd.DataFrame) -> str:
-    """The range of the ratios of each length, for readers who hear the page."""
+    """Give the range of the ratios at each length of the prompt, for readers who hear the page."""
     rows = rows[rows["kind"] == "pathway"]
     parts = [
         f"at {group} from {part['ratio'].min():.1f} times ({part.loc[part['ratio'].idxmin(), 'label']}) to "
@@ -60,7 +63,7 @@ def speed_in_words(rows: pd.DataFrame) -> str:
 
 
 def groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """Many pathways in one replay, the clean run included: seconds, and how many times faster than each reference."""
+    """One row per group of pathways in one replay: seconds, clean run included, and how many times faster that is."""
     rows = rows[rows["kind"] == "group"]
     shown = {
         "label": "pathways",
@@ -75,7 +78,7 @@ def groups(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def memory() -> pd.DataFrame:
-    """What the sides add to a loaded model at their worst, MiB, by length of the prompt."""
+    """Peak memory that each side adds to a loaded model, in MiB: one row per side, one column per prompt length."""
     rows = pd.DataFrame(_read("knockout")["peaks"])
     rows["side"] = rows["side"].str.replace("engine:", "engine, ")
     wide = rows.pivot_table(index="side", columns="tokens", values="growth_mib", sort=False)
@@ -83,7 +86,7 @@ def memory() -> pd.DataFrame:
 
 
 def observers() -> pd.DataFrame:
-    """Plain, observed and eager runs: seconds, memory, and both against the plain run."""
+    """One row per plain, observed or eager run: seconds, memory in MiB, and both relative to the plain run."""
     rows = pd.DataFrame(_read("observe")["rows"])
     shown = {
         "side": "run",
@@ -97,7 +100,7 @@ def observers() -> pd.DataFrame:
 
 
 def discarding() -> pd.DataFrame:
-    """Prefill saved beside arithmetic saved, by tokens discarded and the depth after which they go."""
+    """Fraction of prefill time saved beside that of operations saved, by configuration and depth of the discarding."""
     rows = pd.DataFrame(_read("discard")["rows"])
     shown = {
         "config": "config",
@@ -112,7 +115,7 @@ def discarding() -> pd.DataFrame:
 
 
 def tracing() -> pd.DataFrame:
-    """The table of conditions of causal tracing, at two sizes of decoder: time, and memory beside a plain pass's."""
+    """One row per size of decoder: time and memory of all conditions of causal tracing, against plain passes."""
     rows = []
     for name in ("tracing", "tracing-wide"):
         found = _read(name)
@@ -135,7 +138,7 @@ def tracing() -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
-    """These columns, under the names that a page shows."""
+    """The columns that a page shows, under the names that it shows. shown: column -> name."""
     return rows[list(shown)].rename(columns=shown)
 
 

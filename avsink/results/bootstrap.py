@@ -1,10 +1,10 @@
 """Means over samples, with bootstrap intervals.
 
-1. Samples are what is drawn: all that was measured on one sample (every pathway, every layer) is drawn together.
-2. A mean's 95 % interval goes from the 2.5th to the 97.5th percentile of the means of `draws` resamples.
-3. One sample alone says nothing about the spread: its interval is missing (NaN), never a point.
+1. Samples are resampled with replacement: everything measured on one sample (all pathways, all layers) stays together;
+2. a mean's 95 % interval goes from the 2.5th to the 97.5th percentile of the means of `DRAWS` resamples;
+3. a single sample says nothing about the spread, so its interval is missing (NaN).
 
-Everything is seeded, so the same rows give the same intervals.
+Resampling is seeded: the same rows give the same intervals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ __all__ = [
     "changes",
     "changes_by",
     "differences",
-    "in_words",
     "joined",
     "lag",
     "orders",
@@ -31,12 +30,12 @@ __all__ = [
     "widths",
 ]
 
-DRAWS = 2000
-LEVEL = 0.95
+DRAWS = 2000  # resamples
+LEVEL = 0.95  # of intervals
 
 
 def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Means of bootstrap resamples of the rows: (samples, cells) -> (draws, cells)."""
+    """Mean of each column over each of `draws` bootstrap resamples of the rows: (samples, cells) -> (draws, cells)."""
     n = len(values)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)  # (draws, samples)
     return counts @ values / n
@@ -45,10 +44,21 @@ def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) ->
 def summarise(
     rows: pd.DataFrame, *, by: Sequence[str], value: str = "delta_p", level: float = LEVEL, seed: int = 0
 ) -> pd.DataFrame:
-    """Mean, interval and number of samples of `value` in each group: columns `by`, mean, low, high, n.
+    """Average over the samples of each group.
 
-    rows: one or more rows per (sample, group); several, such as random draws, are averaged first. Groups keep the order
-        in which they first appear.
+    Args:
+        rows: One or more rows per (sample, group). Several, such as random draws, are averaged first.
+        by: The columns that tell groups apart.
+        value: The column to average.
+        level: Level of the intervals.
+        seed: Seed of the resampling.
+
+    Returns:
+        One row per group, in the order in which groups first appear, with the columns `by`, mean, low, high (interval
+        of the mean) and n (samples).
+
+    Raises:
+        ValueError: There are no rows.
     """
     if rows.empty:
         raise ValueError("nothing to average: no sample was measured; the run's list of left-out samples says why")
@@ -67,32 +77,37 @@ def summarise(
 
 
 def differences(rows: pd.DataFrame, *, column: str, baseline: str, value: str = "correct") -> pd.DataFrame:
-    """Each sample's `value` under every other name in `column`, less that under `baseline`, as `change`."""
+    """Subtract, sample by sample, the value under `baseline` from the value under every other name in `column`.
+
+    Returns:
+        One row per (sample, name), with the columns sample, `column`, change.
+
+    Raises:
+        ValueError: No row has the name `baseline`.
+    """
     table = rows.pivot_table(index="sample", columns=column, values=value, sort=False)
     if baseline not in table:
-        raise ValueError(f"there is no {baseline!r} to compare with; {column} holds {', '.join(map(str, table))}")
+        raise ValueError(
+            f"there is no {baseline!r} to compare with; the column {column} has {', '.join(map(str, table))}"
+        )
     change = table.drop(columns=baseline).sub(table[baseline], axis=0)
     return change.stack().rename("change").reset_index()
 
 
 def percent(row: pd.Series) -> str:
-    """A mean with its interval, for readers: ``−43% [−51%, −35%]``."""
+    """Format a mean with its interval: ``−43% [−51%, −35%]``."""
     interval = "" if np.isnan(row["low"]) else f" [{row['low']:+.0%}, {row['high']:+.0%}]"
     return f"{row['mean']:+.0%}{interval}".replace("-", "−")
 
 
-def in_words(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
-    """What `summarise`d knockout curves show, for readers who hear the page: each pathway's deepest point."""
-    lowest = [curves.loc[curves.loc[curves["pathway"] == name, "mean"].idxmin()] for name in pathways]
-    points = [f"{row['pathway']} {percent(row)} at layer {row['layer']} ({row['category']})" for row in lowest]
-    return f"Mean change of the answer's probability where it is lowest: {'; '.join(points)}."
-
-
 def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LEVEL) -> pd.DataFrame:
-    """Mean change of `correct` (0 or 1) against the baseline, sample by sample: `column`, mean, low, high, n.
+    """Average the change of `correct` (0 or 1) against the baseline, sample by sample.
 
-    Where no sample has changed, resampling sees no spread. Then the interval is what n samples without a change allow:
-    a share of 1 - (1 - level)^(1/n) in either direction, about 3 / n.
+    If all samples change alike, resampling sees no spread. The interval then reaches 1 - (1 - level)^(1/n), about 3 /
+    n, in either direction: the largest share of deviating samples that n samples without one allow for.
+
+    Returns:
+        One row per name in `column` other than `baseline`, with the columns `column`, mean, low, high, n.
     """
     table = summarise(differences(rows, column=column, baseline=baseline), by=[column], value="change", level=level)
     still = (table["low"] == table["mean"]) & (table["high"] == table["mean"])
@@ -103,7 +118,7 @@ def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LE
 
 
 def changes_by(rows: pd.DataFrame, *, by: Sequence[str], column: str, baseline: str) -> pd.DataFrame:
-    """`changes` within each group of `by`: its columns, and these."""
+    """Compute `changes` within each group of `by`, whose columns are added."""
     parts = []
     for key, own in rows.groupby(list(by), sort=False):
         table = changes(own, column=column, baseline=baseline)
@@ -112,7 +127,7 @@ def changes_by(rows: pd.DataFrame, *, by: Sequence[str], column: str, baseline: 
 
 
 def orders(rows: pd.DataFrame) -> pd.DataFrame:
-    """How many prompts of each task have their parts in which order: task, structure, prompts."""
+    """Count the prompts of each task by the order of their parts: task, structure, prompts."""
     if rows.empty:
         return pd.DataFrame(columns=["task", "structure", "prompts"])
     prompts = rows.drop_duplicates("sample").groupby(["task", "structure"], sort=False)
@@ -120,12 +135,12 @@ def orders(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Summaries one below the other."""
+    """Put summaries into one table, one below the other."""
     return pd.concat(tables, ignore_index=True)
 
 
 def panels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the task in the category's name, if there are several: a panel for each (Flow figures 11 to 14)."""
+    """Put the task into the category's name if there are several tasks, for a panel each (Flow figures 11 to 14)."""
     if rows["task"].nunique() < 2:
         return rows
     named = rows["task"].where(rows["task"] == rows["category"], rows["task"] + ": " + rows["category"])
@@ -133,11 +148,14 @@ def panels(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:
-    """How sharp curves are: the deepest mean, its layer, and for how many layers the curve lies below half of that.
+    """Measure how sharp curves are: the deepest mean, and at how many layers the curve lies below half of it.
 
-    least: a curve that falls less lies below nothing.
+    Args:
+        curves: Summarised knockout curves: category (the width of the window), pathway, layer, mean, n.
+        least: A curve whose deepest mean is not below -least counts as lying below half at 0 layers.
 
-    Columns: window (the category), pathway, deepest, at_layer, layers_below_half, n.
+    Returns:
+        One row per curve, with the columns window (the category), pathway, deepest, at_layer, layers_below_half, n.
     """
     rows = []
     for (category, pathway), curve in curves.groupby(["category", "pathway"], sort=False):
@@ -148,9 +166,18 @@ def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:
 
 
 def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:
-    """By how many layers `second`'s deepest mean Δp comes after `first`'s: mean, low, high and n, over resamples.
+    """Measure by how many layers the deepest mean Δp of one pathway comes after that of another.
 
-    rows: of a knockout sweep. Only samples that have both pathways count. Ties go to the earlier layer.
+    Args:
+        rows: Rows of `knockout.sweep`. Samples without one of the pathways are left out.
+        first: A pathway.
+        second: Another pathway.
+        level: Level of the interval.
+        seed: Seed of the resampling.
+
+    Returns:
+        A dict of mean (layer of `second` minus layer of `first`), low and high (its interval over resamples) and n
+        (samples). With fewer than two samples, all but n are NaN. Of equally deep layers, the earliest counts.
     """
     table = rows.pivot_table(index="sample", columns=["pathway", "layer"], values="delta_p")[[first, second]].dropna()
     one, two = table[first], table[second]  # (samples, layers) each
@@ -158,7 +185,7 @@ def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, se
         return {"mean": np.nan, "low": np.nan, "high": np.nan, "n": len(table)}
 
     def deepest(means: np.ndarray) -> np.ndarray:
-        """Layer of the lowest mean: (draws, layers of both) -> second's less first's."""
+        """Layer of the lowest mean of `second` minus that of `first`: (draws, layers of both) -> (draws,)."""
         a, b = np.split(means, [one.shape[1]], axis=-1)
         return two.columns.to_numpy()[b.argmin(axis=-1)] - one.columns.to_numpy()[a.argmin(axis=-1)]
 

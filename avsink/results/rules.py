@@ -1,7 +1,7 @@
-"""The kinds of rules: conditions on 95 % intervals, from which claims are made (`avsink.papers.flow.claims`).
+"""Kinds of rules: conditions on 95 % intervals, one for each kind of statement (used by `avsink.papers.*.claims`).
 
-A change of less than `margin` (0.1: a tenth of the answer's probability) counts as none. With the margin m and mean Δp
-over samples, layer by layer:
+A change of less than `margin` (0.1: a tenth of the answer's probability) counts as none. With the margin m, and the
+mean Δp over samples at each layer:
 
 =============  ==============================================  =============================================
 rule           supported if                                    not supported if
@@ -12,19 +12,22 @@ rule           supported if                                    not supported if
 `comes_first`  the lag's interval lies above 0                 the lag's interval does not reach above 0
 =============  ==============================================  =============================================
 
-`drops`, `rises` and `stays_flat` are asked of each task category, and hold if they hold in every one (or in one, with
-`scope="any"`). The lag is the number of layers from the first pathway's deepest mean Δp to the second's. Where one of
-the two has no clear drop there is nothing to put in order, and `comes_first` is inconclusive.
+`drops`, `rises` and `stays_flat` are applied to each task category, and supported if every category supports them
+(`drops` with `scope="any"`: one category; with `scope="most"`: more than half). The lag is the number of layers from
+the first pathway's deepest mean Δp to the second's. If one of the two has no clear drop, there are no two layers to put
+in order, and `comes_first` is inconclusive.
 
-Other rules compare what two pathways cost, each where it costs most (`costs_more`), one number of each sample with a
-bar (`lies_above`), or a configuration's accuracy with that of the baseline on the same samples (`unharmed`). The last
-is supported if the interval of the difference lies above -m, not supported if it lies below. What cannot fail is no
-support: with few samples, a baseline that guesses, or nothing taken away, `unharmed` is inconclusive.
+`costs_more` compares what two pathways cost, each at the layer where it costs most. `lies_above` compares the mean of
+one number per sample with a bar. `unharmed` compares a configuration's accuracy with the baseline's on the same
+samples: supported if the interval of the difference lies above -m, not supported if it lies below. A result that could
+not have failed is no support: with fewer than `FEWEST` samples, with a baseline no better than guessing, or with
+nothing discarded, `unharmed` is inconclusive.
 
-For causal tracing, `holds_more` compares the effects of restoring two sets of tokens: supported if the interval of the
-first lies wholly above that of the second, not supported if it does not reach above the second's mean, and inconclusive
-with fewer than `FEWEST` samples, or where a set has tokens in fewer than half of them. Where it has none, its effect is
-0, and counts: a few samples must not speak for all. A second set of nearly all tokens is no place to compare with.
+`holds_more` compares the effects of restoring two sets of tokens in causal tracing. It is supported if the interval of
+the first lies wholly above that of the second, and not supported if it does not reach above the second's mean. It is
+inconclusive with fewer than `FEWEST` samples; if one of the sets has tokens in fewer than half of the samples (where a
+set is empty, its effect counts as 0); or if the second set holds nearly all tokens, since then it is not one of several
+places.
 """
 
 from __future__ import annotations
@@ -42,13 +45,13 @@ __all__ = [
 ]
 
 Scope = Literal["every", "most", "any"]
-COMPOSE = {"every": every_of, "most": most_of, "any": any_of}  # verdicts on categories -> the verdict on all
-FEWEST = 10  # samples, for a verdict on accuracy
-EVERYWHERE = 0.8  # of all tokens that can be restored: a set of so many is no place
+COMPOSE = {"every": every_of, "most": most_of, "any": any_of}  # scope -> how outcomes of categories are composed
+FEWEST = 10  # samples that `lies_above`, `unharmed` and `holds_more` need
+EVERYWHERE = 0.8  # of all tokens that can be restored: a set of so many is not compared with
 
 
 def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
-    """Closing the pathway makes the answer clearly less probable."""
+    """Rule: blocking the pathway makes the answer clearly less probable."""
 
     def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
         found = outcome((curve["high"] < -margin).any(), (curve["low"] > -margin).all())
@@ -64,10 +67,10 @@ def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope
 
 
 def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
-    """Closing the pathway makes the answer clearly *more* probable: what it carries competes with the answer.
+    """Rule: blocking the pathway makes the answer clearly *more* probable; what it carries competes with the answer.
 
-    An answer that is nearly certain cannot become more probable, so a category without room for the margin is
-    inconclusive.
+    An answer that is nearly certain cannot become more probable: the rule is inconclusive if, in any category, the
+    probability cannot rise by the margin.
     """
 
     def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
@@ -80,7 +83,7 @@ def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Ru
         own = rows[rows["pathway"] == pathway]
         room = ((1 - own["p_base"]) / own["p_base"]).groupby(own["category"]).mean()
         if not own.empty and room.min() < margin:
-            return "inconclusive", f"no room: with all ways open the answer can gain {room.min():.1%} at most"
+            return "inconclusive", f"no room: the unblocked answer can gain {room.min():.1%} at most"
         return judged(rows)
 
     condition = f"{pathway}: in every category, the interval lies above +{margin:.0%} at some layer"
@@ -88,7 +91,7 @@ def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Ru
 
 
 def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
-    """Closing the pathway changes nothing worth the name."""
+    """Rule: blocking the pathway changes the answer's probability by less than the margin at every layer."""
 
     def category(curve: pd.DataFrame) -> tuple[Outcome, pd.Series]:
         within = ((curve["low"] > -margin) & (curve["high"] < margin)).all()
@@ -104,13 +107,13 @@ def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN) 
 
 
 def comes_first(first: str, second: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
-    """The first pathway is needed at earlier layers than the second. Only drops can be put in order."""
+    """Rule: the first pathway is needed at earlier layers than the second."""
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         for pathway in (first, second):
             curve = rows[rows["pathway"] == pathway]
             if curve.empty or not (summarise(curve, by=["layer"])["high"] < -margin).any():
-                return "inconclusive", f"{pathway} has no clear drop whose layer could be named"
+                return "inconclusive", f"{pathway} has no clear drop, so it has no layer to compare"
         gap = lag(rows, first, second)
         measured = f"{gap['mean']:+.0f} layers [{gap['low']:+.0f}, {gap['high']:+.0f}] (n = {gap['n']})"
         return outcome(gap["low"] > 0, gap["high"] <= 0), measured.replace("-", "−")
@@ -122,7 +125,16 @@ def comes_first(first: str, second: str, *, claim: str, where: str, margin: floa
 def lies_above(
     bar: float, *, value: Callable[[pd.DataFrame], pd.Series], what: str, claim: str, where: str, unit: str = ".0%"
 ) -> Rule:
-    """A number of each sample is on average above a bar. value: rows -> one number a sample; NaN is left out."""
+    """Rule: a number of each sample is on average above a bar.
+
+    Args:
+        bar: What the interval must lie above.
+        value: Rows of a run -> one number per sample, indexed by sample. NaN is left out.
+        what: The number in words, for readers.
+        claim: The paper's statement.
+        where: Its place in the paper.
+        unit: Format of the number.
+    """
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         numbers = value(rows).dropna()
@@ -141,9 +153,17 @@ def lies_above(
 
 
 def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, margin: float = 0.05) -> Rule:
-    """Accuracy is not lower than the baseline's on the same samples.
+    """Rule: accuracy is not lower than the baseline's on the same samples.
 
-    rows: sample, `column`, correct (0 or 1), chance, and tokens, if that may be the same as the baseline's.
+    It is applied to rows with the columns sample, `column`, correct (0 or 1), chance, and optionally tokens.
+
+    Args:
+        name: The configuration, a value of `column`.
+        column: The column that tells configurations apart.
+        baseline: The value of `column` to compare with.
+        claim: The paper's statement.
+        where: Its place in the paper.
+        margin: The largest loss of accuracy (0.05: five points) that counts as none.
     """
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
@@ -157,7 +177,7 @@ def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, m
         if n < FEWEST:
             return "inconclusive", f"{measured}; fewer than {FEWEST} samples"
         if "tokens" in rows and own["tokens"].sum() == before["tokens"].sum():
-            return "inconclusive", f"{measured}; nothing is discarded, for it is needed to the end"
+            return "inconclusive", f"{measured}; nothing is discarded, since the tokens are needed to the end"
         if not summarise(before.assign(all=0), by=["all"], value="correct")["low"][0] > before["chance"].mean():
             return "inconclusive", f"{measured}; the baseline is not better than guessing"
         return outcome(row["low"] > -margin, row["high"] < -margin), measured
@@ -165,7 +185,7 @@ def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, m
     points = f"{100 * margin:.0f} points"
     condition = (
         f"{name}: the change of accuracy against “{baseline}”, sample by sample, lies above −{points}; something is "
-        f"taken away, the baseline is better than guessing, and n ≥ {FEWEST}"
+        f"discarded, the baseline is better than guessing, and n ≥ {FEWEST}"
     )
     return Rule(claim=claim, where=where, condition=condition, test=test)
 
@@ -173,7 +193,7 @@ def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, m
 def costs_more(
     first: str, second: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every"
 ) -> Rule:
-    """Closing the first pathway costs more than closing the second, each where it costs most."""
+    """Rule: blocking the first pathway costs more than blocking the second, each at the layer where it costs most."""
 
     def category(rows: pd.DataFrame) -> tuple[Outcome, pd.Series, str]:
         deepest = []
@@ -202,9 +222,15 @@ def costs_more(
 def holds_more(
     first: tuple[str, int], second: tuple[str, int], *, dominance: str, value: str, claim: str, where: str
 ) -> Rule:
-    """Restoring the first set of tokens brings back more than restoring the second.
+    """Rule: restoring the first set of tokens brings back more than restoring the second.
 
-    first, second: (token_set, one_in) of `avsink.instruments.tracing.trace`. value: `ie_clean` or `ie_corrupt`.
+    Args:
+        first: (token_set, one_in), as in the rows of `avsink.instruments.tracing.trace`.
+        second: The same of the set to compare with.
+        dominance: Which samples count: "audio" or "video".
+        value: The effect, "ie_clean" or "ie_corrupt".
+        claim: The paper's statement.
+        where: Its place in the paper.
     """
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
@@ -215,16 +241,16 @@ def holds_more(
         for name, one_in in (first, second):
             cells.append(own[(own["token_set"] == name) & (own["one_in"] == one_in)])
             if not len(cells[-1]):
-                return "inconclusive", f"no tokens to restore: {_set(name, one_in)}"
+                return "inconclusive", f"not measured: {_set(name, one_in)}"
         both = set(cells[0]["sample"]) & set(cells[1]["sample"])
         cells = [cell[cell["sample"].isin(both)].assign(all=0) for cell in cells]
         if not both:
             return "inconclusive", f"no sample has both: {_set(*first)}, {_set(*second)}"
-        for cell, asked in zip(cells, (first, second), strict=True):
+        for cell, token_set in zip(cells, (first, second), strict=True):
             there = (cell.groupby("sample")["tokens"].max() > 0).mean()
             if there < 0.5:
                 some = f"only {there:.0%} of samples have any" if there else "no tokens to restore"
-                return "inconclusive", f"{some}: {_set(*asked)}"
+                return "inconclusive", f"{some}: {_set(*token_set)}"
         whole = own[(own["token_set"] == "All") & own["sample"].isin(both)]["tokens"].mean()
         if cells[1]["tokens"].mean() >= EVERYWHERE * whole:
             part = f"{cells[1]['tokens'].mean():.0f} of {whole:.0f} tokens"
@@ -248,7 +274,10 @@ def _set(name: str, one_in: int) -> str:
 
 
 def _by_category(pathway: str, category, *, compose, telling) -> Callable[[pd.DataFrame], tuple[Outcome, str]]:
-    """Ask `category(curve)` of each task category, and quote the one that decides (the highest in `telling`)."""
+    """Apply `category` to the curve of each task category, and compose the outcomes.
+
+    Of the categories with the composed outcome, the one with the highest `telling(row)` is quoted.
+    """
 
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         rows = rows[rows["pathway"] == pathway]

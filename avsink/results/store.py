@@ -1,18 +1,21 @@
 """Rows that survive: every finished sample is on disk before the next one begins.
 
-    store = ResultStore("flow2_pathways", model=model, settings={"window": 7}, sources=["knockout.py"])
-    store.save(sample, rows);  store.finished(sample);  store.read(samples)
+    store = ResultStore("knockout.sweep", model="tiny-omni", identity={...})
+    store.save(sample, rows);  store.rows(sample)
 
-A store is a folder ``<root>/<finding>/<model>/<key>``. The key is a hash of all that changes the numbers, so old rows
-are never mistaken for new ones: whatever changes, another folder is used. In it lie
+A store is a folder ``<root>/<name>/<model>/<key>``. The key is a hash of the identity, which holds all that changes the
+numbers (`avsink.results.fingerprints`), so old rows are never mistaken for new ones. In it are
 
 - ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
 - ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
-- ``provenance.json``: what the key was made of, the commits of all runs that wrote here, and which samples the last
-  one asked for and had to leave out.
+- ``provenance.json``: the identity. Whoever writes it writes the same;
+- ``runs/<time>-<process>.json``: one for each run that used the store, written by that run alone: the commit, which
+  samples it asked for and what it left out.
 
 A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
-only, and loses at most the sample in hand. Each part depends on its sample alone: a longer run goes on from a shorter.
+only, and loses at most the sample in hand. A part is written with checksums and a hash of its content and of its name,
+and read against them: one that was damaged or exchanged since is put aside and computed again. Each part depends on its
+sample alone, so a longer run goes on from a shorter one.
 """
 
 from __future__ import annotations
@@ -22,85 +25,74 @@ import io
 import json
 import os
 import re
+import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from avsink.engine import attention
-from avsink.results import provenance
+from avsink import resources
+from avsink.results import fingerprints
 from avsink.sample import Sample, SampleError
 
-__all__ = ["ResultStore", "results_root"]
+__all__ = ["ResultStore"]
 
-
-def results_root() -> Path:
-    """Where results lie unless a run says otherwise: $AVSINK_RESULTS, else ``results`` in the repository."""
-    return Path(os.environ.get("AVSINK_RESULTS") or provenance.PACKAGE.parent / "results")
+SEAL = b"avsink.seal"
+Content = TypeVar("Content")
 
 
 class ResultStore:
-    """The results of one finding on one model.
+    """The results of one instrument on one model under one set of settings.
 
-    settings: what else changes the numbers, as JSON: data set, window, seed of random draws …
-    sources: the instrument's own files in the package, such as ``knockout.py``.
-    root: folder of all results; None or "" for `results_root`.
+    Args:
+        name: what was measured; the name of a folder.
+        model: the model's name; the name of a folder below it.
+        identity: all that changes the numbers, as JSON.
+        root: the folder of all results; "" for `avsink.resources.results`.
     """
 
-    def __init__(self, finding: str, *, model, settings: Mapping[str, object], sources: Sequence[str] = (), root=None):
-        self.identity = {
-            "finding": finding,
-            "model": model.name,
-            "weights": provenance.weights_fingerprint(model.hf),
-            "processing": provenance.processing_fingerprint(model),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": model.device.type,
-            "attention": f"{attention.NAME} over sdpa",
-            "settings": dict(settings),
-            "versions": provenance.versions(),
-            "source": provenance.source_fingerprint(*sources),
-        }
+    def __init__(self, name: str, *, model: str, identity: Mapping[str, object], root: str | Path = ""):
+        self.name, self.identity = name, dict(identity)
         key = hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=8).hexdigest()
-        self.folder = Path(root or results_root()) / finding / _slug(model.name) / key
-        for name in ("samples", "left_out"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.folder = Path(root or resources.results()) / _slug(name) / _slug(model) / key
+        for part in ("samples", "left_out", "runs"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "provenance.json").is_file():
+            _write(self.folder / "provenance.json", _json(self.identity))
+        self._run = (
+            self.folder / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
+        )
 
-    def finished(self, sample: Sample) -> bool:
-        """Whether the sample needs no more work: it has its rows, or a lasting reason to have none.
+    def rows(self, sample: Sample) -> pd.DataFrame | None:
+        """The rows of a sample, or None if it has none. A damaged part is put aside with a warning."""
+        return _intact(self._part(sample), _read_part)
 
-        A file that a failing disk or a stray hand has damaged is put aside with a warning, and counts as not there.
-        """
-        return _sound(self._part(sample), pq.read_metadata) or _sound(self._excuse(sample), _read_json)
-
-    def save(self, sample: Sample, rows: pd.DataFrame) -> None:
-        """Keep the sample's rows."""
+    def save(self, sample: Sample, rows: pd.DataFrame) -> pd.DataFrame:
+        """Keep the sample's rows, and give them back as every later run will read them."""
+        table, path = pa.Table.from_pandas(rows, preserve_index=False), self._part(sample)
+        seal = _seal(table.to_pandas(), path.stem)
         buffer = io.BytesIO()
-        rows.to_parquet(buffer, index=False)
-        _write(self._part(sample), buffer.getvalue())
+        table = table.replace_schema_metadata({**table.schema.metadata, SEAL: seal})
+        pq.write_table(table, buffer, write_page_checksum=True)
+        _write(path, buffer.getvalue())
+        return _read_part(path)
 
     def leave_out(self, sample: Sample, error: SampleError) -> None:
         """Keep why the sample has no rows and never will."""
         _write(self._excuse(sample), _json({"sample": sample.id, "reason": error.reason}))
 
     def reason(self, sample: Sample) -> str | None:
-        """Why the sample was left out for good; None if it was not."""
-        excuse = self._excuse(sample)
-        return _read_json(excuse)["reason"] if excuse.is_file() else None
+        """Why the sample was left out for good; None if it was not. A damaged file is put aside with a warning."""
+        return _intact(self._excuse(sample), lambda path: str(json.loads(path.read_bytes())["reason"]))
 
-    def read(self, samples: Iterable[Sample]) -> pd.DataFrame:
-        """The rows of those `samples` that have some, in the order of `samples`."""
-        parts = [part for sample in samples if (part := self._part(sample)).is_file()]
-        return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True) if parts else pd.DataFrame()
-
-    def describe(self, *, samples: Sequence[Sample], **run: object) -> None:
-        """Write ``provenance.json``: the identity, the commits, the samples asked for, facts of the `run`."""
-        place = self.folder / "provenance.json"
-        commits = _read_json(place)["commits"] if _sound(place, _read_json) else []
-        commits = list(dict.fromkeys([*commits, provenance.commit()]))
-        record = {**self.identity, "commits": commits, "samples": [sample.id for sample in samples], **run}
-        _write(place, _json(record))
+    def describe(self, **facts: object) -> None:
+        """Write what this run did into its own file, `facts` in place of those of an earlier call."""
+        _write(self._run, _json(facts))
 
     def _part(self, sample: Sample) -> Path:
         return self.folder / "samples" / f"{_file_name(sample)}.parquet"
@@ -109,9 +101,38 @@ class ResultStore:
         return self.folder / "left_out" / f"{_file_name(sample)}.json"
 
 
+def _read_part(path: Path) -> pd.DataFrame:
+    """Raises ValueError unless the file holds what was written into it, under this name."""
+    table = pq.read_table(path, page_checksum_verification=True)
+    rows = table.to_pandas()
+    if table.schema.metadata.get(SEAL) != _seal(rows, path.stem):
+        raise ValueError("its content is not what was written")
+    return rows
+
+
+def _seal(rows: pd.DataFrame, name: str) -> bytes:
+    """A hash of what a part holds and of which sample; page checksums leave out the file's footer."""
+    values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
+    facts = repr((name, [(column, str(kind)) for column, kind in rows.dtypes.items()])).encode()
+    return hashlib.blake2b(facts + values, digest_size=16).hexdigest().encode()
+
+
+def _intact(path: Path, read: Callable[[Path], Content]) -> Content | None:
+    """What is in the file, or None if there is none; one that cannot be read is renamed."""
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, NotImplementedError) as error:
+        aside = path.with_name(f".{path.name}.damaged")
+        os.replace(path, aside)
+        warnings.warn(f"{path} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
+        return None
+
+
 def _write(path: Path, content: bytes) -> None:
     """Put a file in its place whole or not at all, even if the process or the machine dies meanwhile."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}")
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -127,26 +148,8 @@ def _write(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_bytes())
-
-
-def _sound(path: Path, read: Callable[[Path], object]) -> bool:
-    """Whether the file is there and can be read; one that cannot is renamed."""
-    if not path.is_file():
-        return False
-    try:
-        read(path)
-    except (ValueError, OSError) as error:  # pyarrow's and json's errors are ValueErrors
-        aside = path.with_name(f".{path.name}.damaged")
-        os.replace(path, aside)
-        warnings.warn(f"{path.name} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
-        return False
-    return True
-
-
 def _file_name(sample: Sample) -> str:
-    return f"{_slug(sample.id)[:80]}-{provenance.sample_fingerprint(sample)}"
+    return f"{_slug(sample.id)[:80]}-{fingerprints.sample(sample)}"
 
 
 def _json(record: Mapping[str, object]) -> bytes:

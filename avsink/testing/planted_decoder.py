@@ -1,23 +1,23 @@
-"""A decoder whose flow of information is known, because its weights are set by hand: a ground truth for instruments.
+"""A decoder with weights set by hand, so that its flow of information is known: a ground truth for instruments.
 
-It is transformers' own `Qwen2ForCausalLM`, small. Which sound is heard decides which letter is the answer, and this
-knowledge takes one way only:
+It is a small `Qwen2ForCausalLM` of transformers. The sound decides which letter is the answer, and this information has
+only one path:
 
     audio tokens --layer a--> one video token, the hub --layer b--> question tokens --layer c--> last token --> letter
 
-1. A token's state holds what the token is (its *role*, which never changes), and four *registers*, of one feature a
-   letter: heard, kept, asked, said. The embedding of a sound fills `heard`, and the head reads `said`;
-2. a hop is one attention head at one layer: it picks keys by their role, reads one register and writes the next. What
-   a hop did not write is nowhere to be read, so there is no shorter way;
-3. whoever finds nothing to read there reads the system tokens, whose registers are empty. With any hop cut, or with
-   silence in place of the sound (`muted`), the answer is uniform over the letters;
-4. the MLP of layer 0 gives the hub two massive features. From the input of layer 1 on they make it a sink, which all
-   later tokens read with one head at every layer, for nothing: what they read is not written;
-5. another head looks hard at other places, for nothing too: these are the *distractors*.
+1. A token's state holds its *role*, which never changes, and four *registers* with one feature per letter: heard, kept,
+   asked, said. The embedding of a sound fills `heard`; the head reads `said`.
+2. A hop is one attention head at one layer: it selects keys by role, reads one register and writes the next. Each
+   register is filled by one hop only, so no hop can be skipped.
+3. A query that finds no key of the role it looks for reads the system tokens, whose registers are empty. If any hop is
+   blocked, or silence replaces the sound (`muted`), the answer is uniform over the letters.
+4. The MLP of layer 0 gives the hub two massive features. From the input of layer 1 on they make it a sink: all later
+   tokens attend to it with one head at every layer, but nothing that this head reads is written.
+5. Another head attends strongly to other places without moving information: these are the *distractors*.
 
-All other weights are 0, or 1 in norms. The hub hears only what comes before it, so the last chunk of audio is never
-used. And it listens to silence rather than to sound: one audio token brought back to a muted prompt does not bring back
-the answer.
+All other weights are 0, or 1 in norms. The hub can only read what comes before it, so the last chunk of audio is never
+used. It attends to silence more than to sound, so that restoring one audio token of a muted prompt does not restore the
+answer.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ GRIDS, SEEN, HEARD = 3, 4, 2  # temporal grids of SEEN video tokens, each follow
 ROLES = ("system", "video", "hub", "audio", "question", "header", "last", "other")
 REGISTERS = {name: slice(8 + 4 * i, 12 + 4 * i) for i, name in enumerate(("heard", "kept", "asked", "said"))}
 SILENCE = 24
-SINK_DIMS, MASSIVE, ORDINARY = (50, 101), (40.0, -20.0), 0.1  # their size at the hub, and at every other token
+SINK_DIMS, MASSIVE, ORDINARY = (50, 101), (40.0, -20.0), 0.1  # their values at the hub, and at all other tokens
 TAU = 5.0  # max |x_d| / rms(x) is 10 at the hub, 1 elsewhere
 WIDTH, HEADS, KEY_HEADS, HEAD_DIM = 128, 4, 2, 32
 ROUTE_HEAD, DISTRACTOR_HEAD, SINK_HEAD = 0, 1, 2
-CHANNELS = {role: HEAD_DIM - 1 - i for i, role in enumerate((*ROLES, "sink"))}  # of keys, where RoPE hardly turns them
+# The dimension of keys that encodes each role: the last ones, which RoPE hardly rotates.
+CHANNELS = {role: HEAD_DIM - 1 - i for i, role in enumerate((*ROLES, "sink"))}
 
-# Attention scores, of a query for the keys that it looks for, and for the system tokens; all others are 0.
+# Attention scores of the keys that a query looks for, and of the system tokens; all others are 0.
 SHARP, DEFAULT = 80.0, 30.0
-SAYS = 0.875  # puts the right letter's logit 7 above the others'. p is 0.997, not so near 1 as to hide a leak
-SPEAKS = 2.0  # puts the letters' logits above all other words'
+SAYS = 0.875  # makes the right letter's logit 7 larger than the other letters': p is 0.997, so that a leak would show
+SPEAKS = 2.0  # makes the letters' logits larger than those of all other words
 
 # The vocabulary: word -> role.
 WORDS = {
@@ -64,9 +65,13 @@ IDS = {word: i for i, word in enumerate(WORDS)}
 
 @dataclass(frozen=True)
 class Distractor:
-    """A way with nearly all the attention of one head, and no information.
+    """A path with nearly all the attention of one head, and no information.
 
-    layers: where. source, target: as `avsink.instruments.pathways.GROUPS` names them; the video is looked at except for the hub.
+    Attributes:
+        layers: The layers.
+        source: A name in `avsink.instruments.pathways.GROUPS`; for ``Video`` the hub is left out.
+        target: Another one.
+        head: The head.
     """
 
     layers: tuple[int, ...]
@@ -79,10 +84,15 @@ class Distractor:
 class Planted:
     """The decoder, its prompts, and what an instrument must find in them.
 
-    layers: (a, b, c), the layers of the hops audio -> hub -> question -> last.
-    hub: its position. sink_dims, tau, sink_from: max |x_d| / rms(x) over these features d of a layer's input is above
-        tau at the hub alone, at layer `sink_from` and all later ones.
-    distractor: where attention weights mislead.
+    Attributes:
+        model: The decoder.
+        layers: (a, b, c), the layers of the hops audio -> hub -> question -> last.
+        hub: The position of the hub.
+        sink_dims: The massive features.
+        tau: Threshold of phi = max |x_d| / rms(x) over the features d in `sink_dims` of a layer's input. Only the hub
+            exceeds it.
+        sink_from: The first layer at whose input the hub exceeds it.
+        distractor: Where attention weights mislead.
     """
 
     model: BareModel
@@ -94,9 +104,11 @@ class Planted:
     distractor: tuple[Distractor, ...]
 
     def inputs(self, answer: str, *, muted: bool = False) -> Inputs:
-        """The prompt of which this letter is the answer. Prompts differ in the embeddings of their audio tokens alone.
+        """Make a prompt. Prompts differ only in the embeddings of their audio tokens.
 
-        muted: silence in place of the sound, whatever the answer.
+        Args:
+            answer: The letter that the sound stands for.
+            muted: Whether silence replaces the sound.
         """
         words, groups = _prompt("silence" if muted else f"sound-{answer}")
         ids = torch.tensor([[IDS[word] for word in words]], device=self.model.device)  # (1, N)
@@ -115,10 +127,20 @@ class Planted:
 
 
 def planted(*, layers: int = 8, hops: tuple[int, int, int] = (1, 3, 5)) -> Planted:
-    """layers: how many. hops: (a, b, c)."""
+    """Make the decoder.
+
+    Args:
+        layers: Number of layers.
+        hops: (a, b, c), the layers of the three hops.
+
+    Raises:
+        ValueError: If the hops are not in this order, or outside of the layers.
+    """
     a, b, c = hops
     if not 0 < a < b < c < layers:
-        raise ValueError(f"hops {hops} must rise from layer 1, at which the hub is a sink, to at most {layers - 1}")
+        raise ValueError(
+            f"hops {hops} must increase, from at least 1 (from there on the hub is a sink) to at most {layers - 1}"
+        )
     distractor = (
         Distractor(tuple(range(layers)), "Audio", "Last"),
         Distractor(tuple(layer for layer in range(layers) if layer != b), "Video", "Question"),
@@ -132,7 +154,7 @@ def planted(*, layers: int = 8, hops: tuple[int, int, int] = (1, 3, 5)) -> Plant
 
 
 def _prompt(sound: str) -> tuple[list[str], dict[str, object]]:
-    """Its words, and the groups of its `TokenLayout`."""
+    """The words of a prompt, and the groups of its `TokenLayout`."""
     words: list[str] = []
 
     def add(*new: str) -> Tensor:
@@ -205,31 +227,31 @@ def _decoder(layers: int, hops: tuple[int, int, int], distractor: tuple[Distract
     for hop, index in enumerate(hops):
         attention = hf.model.layers[index].self_attn
         _look(attention, ROUTE_HEAD, source=route[hop], target=route[hop + 1])
-        # The head of the distractors shares these values; of what the two read, only the route's is written.
+        # The distractors' head shares these values, but only what the route's head reads is written.
         attention.v_proj.weight[: len(LETTERS), registers[hop]] = one * _size(route[hop])
         attention.o_proj.weight[registers[hop + 1], : len(LETTERS)] = one * gains[hop]
     return hf
 
 
 def _attend(attention) -> None:
-    """Keys say what a token is. Queries of the sink's head look for the sink, and all others for the system tokens."""
+    """Make keys encode roles. Queries of the sink's head look for the sink, all others for the system tokens."""
     keys = attention.k_proj.weight.view(KEY_HEADS, HEAD_DIM, WIDTH)
     queries = attention.q_proj.bias.view(HEADS, HEAD_DIM)
     for i, role in enumerate(ROLES):
         keys[:, CHANNELS[role], i] = _size(role)
-    keys[:, CHANNELS["audio"], SILENCE] = _size("audio") / 2  # silence, rather than sound
-    keys[:, CHANNELS["question"], REGISTERS["asked"]] = _size("question") * (sqrt(2) - 1)  # all alike, filled or empty
+    keys[:, CHANNELS["audio"], SILENCE] = _size("audio") / 2  # silence more than sound
+    keys[:, CHANNELS["question"], REGISTERS["asked"]] = _size("question") * (sqrt(2) - 1)  # equal, filled or empty
     keys[:, CHANNELS["sink"], SINK_DIMS[0]] = 1 / sqrt(WIDTH)
     queries[:, CHANNELS["system"]] = DEFAULT * sqrt(HEAD_DIM)
     queries[SINK_HEAD, CHANNELS["sink"]] = SHARP * sqrt(HEAD_DIM)
 
 
 def _look(attention, head: int, *, source: str, target: str) -> None:
-    """Let tokens of the role `target` look for those of the role `source`, with one head."""
+    """Make tokens of the role `target` look for tokens of the role `source` with one head."""
     queries = attention.q_proj.weight.view(HEADS, HEAD_DIM, WIDTH)
     queries[head, CHANNELS[source], ROLES.index(target)] = SHARP * sqrt(HEAD_DIM) * _size(target)
 
 
 def _size(role: str) -> float:
-    """The weight that makes about 1 of a feature of size 1, behind the norm of a token of this role."""
+    """The weight with which a feature of size 1 gives about 1 after the norm, for a token of this role."""
     return (hypot(*MASSIVE) if role == "hub" else 1) / sqrt(WIDTH)

@@ -1,16 +1,16 @@
-"""Models made in code: a text decoder and a head with random weights, and prompts of random embeddings.
+"""Text decoders with random weights, and prompts of random embeddings.
 
-Instruments only touch the text decoder, so benchmarks and parity checks need neither processor nor media towers:
+Instruments only need the text decoder, so benchmarks and parity checks work without processor and media towers:
 
-1. `bare_model` builds the decoder class of a family itself, at any size, the published ones among them (`SIZES`), and
-   puts a language-model head on it;
+1. `bare_model` builds the decoder class of a family at any size, also a published one (`SIZES`), with a language-model
+   head;
 2. `bare_inputs` lays out `system, delimiters, (video grid, audio chunk) x frames, delimiters, question, header, last`,
-   three video tokens to each audio token, with the positions that the family would give them, and draws an embedding
+   with three video tokens per audio token and the positions that the family would give them, and draws an embedding
    for each token;
-3. `BareModel` selects `avsink.engine.attention` for the decoder, as loading a checkpoint does.
+3. `BareModel` selects `avsink.engine.attention` for the decoder, as `avsink.load` does.
 
-Weights are drawn with std width^-0.5, and at least 0.02, transformers' default, which fits a width of 2,500: with so
-little, a narrow decoder hardly reads its inputs.
+Weights have std width^-0.5, but at least 0.02. That is transformers' default and suits a width of 2,500; in a narrow
+decoder such small weights would make the output nearly independent of the inputs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
+from avsink.compat import enable_torchvision
+from avsink.engine import attention
 from avsink.layout import TokenLayout
 from avsink.models.model import Inputs
 
-__all__ = ["FAMILIES", "SIZES", "BareModel", "bare_inputs", "bare_model"]
+__all__ = ["FAMILIES", "LETTERS", "SIZES", "BareModel", "bare_inputs", "bare_model"]
 
 DECODERS = {
     "qwen2.5-omni": ("qwen2_5_omni", "Qwen2_5OmniThinkerTextModel"),
@@ -37,19 +39,20 @@ SIZES = {  # heads are 128 wide
     "qwen2.5-omni-3b": dict(layers=36, width=2048, heads=16, kv_heads=2, mlp=11008, vocabulary=151936),
     "qwen2.5-omni-7b": dict(layers=28, width=3584, heads=28, kv_heads=4, mlp=18944, vocabulary=152064),
 }
-DEEPSTACK = 3  # how many layers of a Qwen3-Omni decoder are followed by visual embeddings
-EXPERTS, CHOSEN = 4, 2
-LETTERS = {letter: (32 + i,) for i, letter in enumerate("ABCD")}  # Qwen's own ids
-HEADER = 4
-AUDIO_PER_SECOND = 25  # audio tokens between two video grids in a long prompt, one second's worth
+DEEPSTACK = 3  # after how many layers of a Qwen3-Omni decoder visual embeddings are added
+EXPERTS, CHOSEN = 4, 2  # experts per layer, and per token
+LETTERS = {letter: (32 + i,) for i, letter in enumerate("ABCD")}  # token ids, as in Qwen's vocabulary
+HEADER = 4  # tokens
+AUDIO_PER_SECOND = 25  # audio tokens between two video grids of a long prompt
 
 
 class BareModel:
-    """What the instruments need of an `avsink.models.model.Model`. hf: anything with a `get_decoder()`."""
+    """A decoder with the part of `avsink.models.model.Model` that instruments need.
+
+    `hf` is a model of transformers, or anything else with a `get_decoder()`.
+    """
 
     def __init__(self, hf, *, name: str):
-        from avsink.engine import attention  # registers it
-
         self.hf = hf
         self.name = name
         self.decoder = hf.get_decoder()
@@ -63,32 +66,35 @@ class BareModel:
 
     @property
     def device(self) -> torch.device:
+        """The device of the decoder's weights."""
         return next(self.decoder.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the decoder's weights."""
         return next(self.decoder.parameters()).dtype
 
     @property
     def n_layers(self) -> int:
+        """The number of the decoder's layers."""
         return self.decoder.config.num_hidden_layers
 
     def forward(self, inputs: Inputs, **kwargs):
-        """The model's own forward pass."""
+        """Run the model's own forward pass."""
         return self.hf(**inputs.tensors, **kwargs)
 
 
 @dataclass
-class Output:
-    """hidden_states, attentions: tuples over layers, if asked for."""
+class _Output:
+    """The part of a transformers output that instruments use; tuples are over layers."""
 
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class WithHead(nn.Module):
-    """A text decoder and its head, with those parts of transformers' interface that instruments use."""
+class _WithHead(nn.Module):
+    """A text decoder and its head, with the part of transformers' interface that instruments use."""
 
     def __init__(self, decoder: nn.Module):
         super().__init__()
@@ -107,15 +113,18 @@ class WithHead(nn.Module):
         self.model.set_attn_implementation(name["text_config"] if isinstance(name, dict) else name)
 
     def forward(self, logits_to_keep: int | Tensor = 0, deepstack_visual_embeds: Tensor | None = None, **kwargs):
-        """logits_to_keep: of the last so many positions, all if 0, or of these positions.
+        """Run the decoder and the head.
 
-        deepstack_visual_embeds: (DEEPSTACK, video tokens, width); the decoder is given a list, as by a vision tower.
+        Args:
+            logits_to_keep: The number of last positions to give logits for, 0 for all; or a tensor of positions.
+            deepstack_visual_embeds: (DEEPSTACK, video tokens, width); passed to the decoder as a list.
+            **kwargs: Passed to the decoder.
         """
         if deepstack_visual_embeds is not None:
             kwargs["deepstack_visual_embeds"] = list(deepstack_visual_embeds)
         out = self.model(**kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        return Output(self.lm_head(out.last_hidden_state[:, kept]), out.hidden_states, out.attentions)
+        return _Output(self.lm_head(out.last_hidden_state[:, kept]), out.hidden_states, out.attentions)
 
 
 def bare_model(
@@ -131,11 +140,17 @@ def bare_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> BareModel:
-    """A decoder of one of `FAMILIES` with random weights. For a published size: `bare_model(family, **SIZES[name])`."""
+    """Build a decoder of one of `FAMILIES` with random weights.
+
+    For a published size: `bare_model(family, **SIZES[name])`. The caller's random state is not changed.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
     if family not in FAMILIES:
-        raise ValueError(f"no family {family!r}; there are {', '.join(FAMILIES)}")
+        raise ValueError(f"unknown family {family!r}; allowed: {', '.join(FAMILIES)}")
     decoder_class = _decoder_class(family)
-    half = width // heads // 2  # pairs of rotated dimensions, shared out among time, height and width
+    half = width // heads // 2  # pairs of rotated dimensions, divided among time, height and width
     side = half * 20 // 64 if family == "qwen3-omni-moe" else half * 24 // 64
     facts = dict(
         vocab_size=vocabulary,
@@ -165,16 +180,14 @@ def bare_model(
     with torch.random.fork_rng(fork), device:
         torch.manual_seed(seed)
         decoder = decoder_class._from_config(decoder_class.config_class(**facts), dtype=dtype)
-        hf = WithHead(decoder).eval().requires_grad_(False)
+        hf = _WithHead(decoder).eval().requires_grad_(False)
         for name, parameter in hf.named_parameters():
-            if name.endswith("bias"):  # zeros in an untrained decoder, but not in a trained one
+            if name.endswith("bias"):  # initialised to zero, which no trained bias is
                 nn.init.normal_(parameter, std=0.1)
     return BareModel(hf, name=f"{family}, {layers} layers of width {width}")
 
 
 def _decoder_class(family: str) -> type:
-    from avsink.compat import enable_torchvision
-
     enable_torchvision()
     module, name = DECODERS[family]
     return getattr(import_module(f"transformers.models.{module}.modeling_{module}"), name)
@@ -183,15 +196,24 @@ def _decoder_class(family: str) -> type:
 def bare_inputs(
     model: BareModel, *, n: int, question: int = 60, frames: int | None = None, system: int = 4, seed: int = 0
 ) -> Inputs:
-    """A prompt of `n` tokens, the user's text being `question` of them, four option lines included.
+    """Make a prompt.
 
-    frames: video grids, each followed by a chunk of audio; by default one a second, at 25 audio tokens a second.
-    seed: of the media's embeddings and no others, so that another seed is another clip in the same prompt.
+    Args:
+        model: The model that it is for.
+        n: Number of tokens.
+        question: Number of tokens of the user's text, including four option lines.
+        frames: Number of video grids, each followed by a chunk of audio; by default one per second, at 25 audio tokens
+            per second.
+        system: Number of system tokens.
+        seed: Of the media's embeddings only, so that another seed is another clip in the same prompt.
+
+    Raises:
+        ValueError: If `n` is too small.
     """
     config = model.decoder.config
     media = n - system - 4 - question - HEADER - 1  # 4: two delimiters on either side of the media
     frames = frames or max(3, round(media / (4 * AUDIO_PER_SECOND)))
-    line = question // 10  # tokens of an option's line
+    line = question // 10  # tokens per option line
     if media < 4 * frames or line < 1:
         raise ValueError(f"n={n} leaves no room for {frames} frames and a question of {question} tokens (10 or more)")
 
@@ -248,8 +270,8 @@ def bare_inputs(
 def _positions(layout: TokenLayout, model_type: str) -> Tensor:
     """Time, height and width of every token, [3, 1, N], interleaved as by Qwen2.5-Omni; [1, N] for a text-only decoder.
 
-    An audio token takes one step of time. A video grid stands at the time of the audio beside it, and its cells are
-    told apart by height and width. Delimiters of one side share a position.
+    Time advances by one per audio token. A video grid is at the time of the first audio token after it, and its cells
+    differ in height and width. The two delimiters before the media share a position, and so do the two after them.
     """
     if model_type == "qwen2":
         return torch.arange(layout.n)[None]

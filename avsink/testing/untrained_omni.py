@@ -1,26 +1,27 @@
 """An untrained `tiny-omni`: the real Qwen2.5-Omni thinker class, processor and tokenizer class, made small.
 
-Nothing here differs from a published checkpoint but sizes, so what runs on `tiny-omni` runs on the 7B:
+It differs from a published checkpoint only in sizes, so that what runs on `tiny-omni` runs on the 7B:
 
 1. `build_tokenizer`: byte-level BPE trained on every sentence of the toy world, with Qwen's special tokens. Each
-   object's name is one token, which keeps a 20-option question at about 170 tokens.
-2. `build_processor`: Qwen2-VL's image and video processors capped at 84 x 84 pixels (3 x 3 tokens a temporal grid of
-   two frames), Whisper's feature extractor at 20 mel frames a second (5 audio tokens a second).
-3. `build_model`: 8 decoder layers of width 128, one-second chunks. Weights are drawn with std 0.08: transformers'
-   default of 0.02 is far too small at this width, where it starts training from near-zero logits.
+   object's name is one token, so that a 20-option question has about 170 tokens.
+2. `build_processor`: Qwen2-VL's image and video processors, limited to 84 x 84 pixels (3 x 3 tokens per temporal grid
+   of two frames), and Whisper's feature extractor at 20 mel frames per second (5 audio tokens per second).
+3. `build_model`: 8 decoder layers of width 128, one-second chunks. Weights have std 0.08: with transformers' default of
+   0.02, far too small at this width, training would start from logits near zero.
 """
 
 from __future__ import annotations
 
 import torch
 
+from avsink.compat import enable_torchvision
 from avsink.toyworld import prompts
 
-__all__ = ["build_tokenizer", "build_processor", "build_model", "TOKENS_PER_SECOND", "MEL_PER_SECOND"]
+__all__ = ["MEL_PER_SECOND", "SPECIAL", "TOKENS_PER_SECOND", "build_model", "build_processor", "build_tokenizer"]
 
 SAMPLING_RATE = 16_000  # Hz
 MEL_PER_SECOND = 20
-TOKENS_PER_SECOND = MEL_PER_SECOND // 4  # the encoder halves twice
+TOKENS_PER_SECOND = MEL_PER_SECOND // 4  # the audio tower halves the rate twice
 SECONDS_PER_CHUNK = 1
 FRAME_PIXELS = 84 * 84  # 3 x 3 tokens of 28 x 28 pixels
 LONGEST_AUDIO = 30  # seconds; the feature extractor pads every sound to this
@@ -35,18 +36,18 @@ SPECIAL = {
     "audio_bos_token": "<|audio_bos|>",
     "audio_eos_token": "<|audio_eos|>",
 }
-ENDINGS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEXT_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def build_tokenizer():
-    """The tokenizer: byte-level BPE, so any text at all can be encoded, with the toy world's words whole."""
+    """Build the tokenizer. It encodes any text, and each word of the toy world as one token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import Qwen2TokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = ENDINGS + list(SPECIAL.values())
+    specials = TEXT_SPECIAL + list(SPECIAL.values())
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(prompts.corpus(), trainer)
@@ -61,9 +62,7 @@ def build_tokenizer():
 
 
 def build_processor(tokenizer=None):
-    """The real `Qwen2_5OmniProcessor`, small."""
-    from avsink.compat import enable_torchvision
-
+    """Build a small `Qwen2_5OmniProcessor`; by default with `build_tokenizer`'s tokenizer."""
     enable_torchvision()
     from transformers import Qwen2_5OmniProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
@@ -84,15 +83,16 @@ def build_processor(tokenizer=None):
 
 
 def build_model(tokenizer=None, *, layers: int = 8, width: int = 128, seed: int = 0):
-    """The real `Qwen2_5OmniThinkerForConditionalGeneration`, small, with random weights."""
-    from avsink.compat import enable_torchvision
+    """Build a small `Qwen2_5OmniThinkerForConditionalGeneration` with random weights.
 
+    `width` must be a multiple of 64. torch's random state is set to `seed`.
+    """
     enable_torchvision()
     from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
     tokenizer = tokenizer or build_tokenizer()
     ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in SPECIAL.items()}
-    heads = width // 32  # of 32 dimensions each
+    heads = width // 32  # with 32 dimensions each
     config = Qwen2_5OmniThinkerConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -141,7 +141,7 @@ def build_model(tokenizer=None, *, layers: int = 8, width: int = 128, seed: int 
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    # Read by get_rope_index, yet not a field of the config class: a checkpoint supplies them, so do we.
+    # Not fields of the config class, but read by get_rope_index: a published checkpoint's config.json has them too.
     config.vision_start_token_id = ids["vision_bos_token"]
     config.vision_end_token_id = ids["vision_eos_token"]
     torch.manual_seed(seed)

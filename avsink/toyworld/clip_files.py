@@ -1,7 +1,6 @@
 """Real files for the toy world: mp4 with H.264 and AAC, and png.
 
-Nothing in the rest of the project knows that a clip was made here: it is read back by `avsink.media` as any
-downloaded one is.
+`avsink.media` reads them like any downloaded clip.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ __all__ = ["write_clip", "write_image"]
 def write_clip(
     path: Path, *, frames: np.ndarray | None, waveform: np.ndarray | None, fps: float, crf: int = 30
 ) -> None:
-    """Encode frames (uint8 [T, H, W, 3]) and sound (float32 [n] at 16 kHz) into an mp4; either may be left out.
+    """Encode frames (uint8 [T, H, W, 3]) and sound (float32 [n] at 16 kHz) as mp4; either may be None.
 
-    One thread and no B-frames, so that the same scene gives the same bytes on the same version of the encoder.
+    The encoder uses one thread and no B-frames, so that one version of it always gives the same bytes for a scene.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -48,6 +47,6 @@ def write_clip(
 
 
 def write_image(path: Path, frame: np.ndarray) -> None:
-    """One frame (uint8 [H, W, 3]) as png."""
+    """Write one frame (uint8 [H, W, 3]) as png."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame).save(path, optimize=True)

@@ -1,6 +1,6 @@
-"""What the toy world's page in the book shows: its cast, one clip's truth, the degradations, what the model learnt.
+"""What the toy world's page in the book shows: the objects, one clip's truth, degradations, what the model learnt.
 
-Pictures come as PIL images, everything else as tidy tables for `avsink.charts`.
+Pictures are PIL images; everything else is a tidy table for `avsink.charts`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TILE, LABEL = 112, 24  # px
 
 
 def cast(*, columns: int = 5) -> Image.Image:
-    """A contact sheet: each object, its name, and the spectrogram of a second of its sound."""
+    """A contact sheet: each object with its name and the spectrogram of one second of its sound."""
     rows = -(-len(NAMES) // columns)
     height = TILE + LABEL + 40
     sheet = Image.new("RGB", (columns * (TILE + 16) + 16, rows * (height + 16) + 16), PAPER)
@@ -55,7 +55,7 @@ def cast(*, columns: int = 5) -> Image.Image:
 
 
 def degradations(sample: Sample, *, levels: Sequence[float] = (0.0, 0.4, 0.7, 1.0)) -> Image.Image:
-    """The first frame and the sound of a sample's scene under rising fog and noise, one column a level."""
+    """The first frame and the sound of a sample's scene under increasing fog and noise, one column per level."""
     size, gap = 160, 16
     sheet = Image.new("RGB", (len(levels) * (size + gap) + gap, size + 2 * LABEL + 76), PAPER)
     for at, level in enumerate(levels):
@@ -68,7 +68,7 @@ def degradations(sample: Sample, *, levels: Sequence[float] = (0.0, 0.4, 0.7, 1.
 
 
 def scene_of(sample: Sample, **changes: object) -> Scene:
-    """The scene that a sample's clip shows, as it was or with `changes`."""
+    """The scene of a sample's clip, with `changes` to its fields."""
     truth = {key: value for key, value in sample.truth.items() if key in Scene.__dataclass_fields__}
     truth["seen"] = tuple(Appearance(**thing) for thing in truth["seen"])
     truth["heard"] = tuple(Sounding(**thing) for thing in truth["heard"])
@@ -76,7 +76,7 @@ def scene_of(sample: Sample, **changes: object) -> Scene:
 
 
 def spans(sample: Sample) -> pd.DataFrame:
-    """Who is seen and who is heard when: track, label, modality, start, end (s)."""
+    """Which object is seen or heard when: track, label, modality, start, end (s)."""
     rows = []
     for key, modality, word in (("seen", "video", "seen"), ("heard", "audio", "heard")):
         for thing in sample.truth[key]:
@@ -86,7 +86,7 @@ def spans(sample: Sample) -> pd.DataFrame:
 
 
 def questions(samples: Sequence[Sample]) -> pd.DataFrame:
-    """The first question of each category, how many there are, and what is right."""
+    """One question of each category, with the number of samples and the right answer."""
     first, count = {}, {}
     for sample in samples:
         key = (sample.task, sample.category)
@@ -112,7 +112,7 @@ def _figures(folder: Path) -> dict:
 
 
 def lesson_curves(folder: Path) -> pd.DataFrame:
-    """Share of right letters (of right words, for captions) over the lessons of a training: step, measure, value."""
+    """Share of right letters (for captions: right words) during the lessons of a training: step, measure, value."""
     rows = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     return pd.DataFrame(
         {"step": row["step"], "measure": name.partition(":")[0].replace("_", " "), "value": value}
@@ -138,7 +138,7 @@ def abilities(folder: Path) -> pd.DataFrame:
 
 
 def in_words(values: pd.DataFrame) -> str:
-    """A chart's message for those who hear it: every share of `abilities`, or where each of `lesson_curves` ends."""
+    """A chart in words, for screen readers: all shares of `abilities`, or the last value of each of `lesson_curves`."""
     if "step" in values:
         ends = values.sort_values("step").groupby("measure", sort=False)["value"].last()
         return "At the end: " + ", ".join(f"{name} {value:.0%}" for name, value in ends.items()) + "."
@@ -147,7 +147,7 @@ def in_words(values: pd.DataFrame) -> str:
 
 
 def tallies(folder: Path) -> pd.DataFrame:
-    """What is counted rather than answered: dominance in the degraded clips, objects in captions."""
+    """Counts from the evaluation: dominance in degraded clips, objects in captions."""
     figures = _figures(folder)
 
     def share(name: str) -> str:
@@ -164,18 +164,18 @@ def tallies(folder: Path) -> pd.DataFrame:
 
 
 def route() -> pd.DataFrame:
-    """The route that teaching models were taught, step by step."""
+    """The route that the teaching models were taught, step by step."""
     return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway", "taught in"])
 
 
 def hubs(card) -> pd.DataFrame:
-    """The hubs that a teaching model was taught: which tokens of a clip, and who reads whom."""
+    """The hubs that a teaching model was taught: which tokens of a clip, what they read, and what reads them."""
     rows = []
     for hub in card.hubs:
-        run = "grid" if hub.modality == "video" else "run"
+        part = "grid" if hub.modality == "video" else "chunk"
         side = hub.modality if hub.kind == "unimodal" else OTHER[hub.modality]
         readers = side + (", text" if hub.kind == "cross-modal" else "")
-        rows.append((f"{hub.modality}, {run} {hub.part}, token {hub.offset}", hub.kind, side, readers))
+        rows.append((f"{hub.modality}, {part} {hub.part}, token {hub.offset}", hub.kind, side, readers))
     return pd.DataFrame(rows, columns=["token", "kind", "reads", "is read by"])
 
 
@@ -184,12 +184,12 @@ def _write(sheet: Image.Image, text: str, at: tuple[int, int]) -> None:
 
 
 def _spectrogram(wave: np.ndarray, *, width: int = TILE, height: int = 36) -> Image.Image:
-    """Loudness over time and pitch (80 to 7,600 Hz, logarithmic), dark where loud."""
+    """Loudness over time and frequency (80 to 7,600 Hz, logarithmic); darker is louder."""
     window = 1024
     starts = np.linspace(0, max(0, len(wave) - window), width).astype(int)
     pieces = np.stack([np.pad(wave, (0, window))[start : start + window] for start in starts]) * np.hanning(window)
     power = np.abs(np.fft.rfft(pieces)) ** 2  # (width, window // 2 + 1)
-    lowest = np.geomspace(80, 7600, height) * window / RATE  # of each row of the picture, as a bin
+    lowest = np.geomspace(80, 7600, height) * window / RATE  # lowest frequency bin of each row
     bins = np.stack([power[:, int(bin) : max(int(bin) + 1, int(bin * 1.14))].mean(1) for bin in lowest])
     loud = np.clip(10 * np.log10(bins[::-1] + 1e-6) / 60 + 0.55, 0, 1)[..., None]  # (height, width, 1)
     colours = (1 - loud) * np.array([243, 240, 236]) + loud * np.array(SOUND)

@@ -1,11 +1,11 @@
-"""The held-out evaluation set: clips in `data/toyworld`, a manifest that says what each is, and how to make more.
+"""The held-out evaluation set: clips in `data/toyworld`, a manifest that describes them, and how to make more.
 
-``manifest.jsonl`` holds one sample a line: its parts, options, answer and ground truth, and the SHA-256 sum of each of
-its files. The set:
+``manifest.jsonl`` holds one sample per line: its parts, options, answer and ground truth, and the SHA-256 sum of each
+of its files. The set:
 
-| part | samples | what for |
+| part | samples | content |
 |---|---|---|
-| mixed | 1,000 | sounding object, fog and noise each anywhere from 0.2 to 1: who dominates? |
+| mixed | 1,000 | sounding object, fog and noise each drawn from 0.2 to 1: which sense dominates? |
 | clean | 100 | sounding object, nothing degraded |
 | anchor | 225 | anchor and target, 75 of each direction |
 | match | 200 | match the reference, 100 of each direction, from a shared pool of pictures and sounds |
@@ -13,7 +13,7 @@ its files. The set:
 | ambiguous | 200 | captions of 200 of the mixed clips |
 
     python -m avsink.toyworld.held_out --out somewhere --seed 5      # the same mixture, new clips
-    python -m avsink.toyworld.held_out --check                       # the committed files against their sums
+    python -m avsink.toyworld.held_out --check                       # compare the committed files with their sums
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from avsink import resources
 from avsink.sample import Media, Sample, Text
 from avsink.toyworld import jobs, prompts
 
-__all__ = ["ROOT", "SIZES", "drafts", "read_manifest", "write_set"]
+__all__ = ["ROOT", "SIZES", "drafts", "problems", "read_manifest", "write_set"]
 
 ROOT = resources.data("toyworld")
 SEED = 20_261  # of the committed set
 SIZES = {"mixed": 1000, "clean": 100, "anchor": 75, "match": 100, "caption": 80, "ambiguous": 200}
-"""Samples of each part; `anchor` and `match` per direction."""
+"""Number of samples of each part; for `anchor` and `match` per direction."""
 
 
 def drafts(*, seed: int, sizes: dict[str, int]) -> Iterator[tuple[str, jobs.Draft]]:
-    """(part, draft) of the whole set. Each sample has its own random stream, so a smaller set is a subset."""
+    """Yield (part, draft) for the whole set. Each sample has its own random stream, so a smaller set is a subset."""
 
     def stream(part: str, k: int) -> np.random.Generator:
         return np.random.default_rng([seed, sorted(SIZES).index(part), k])
@@ -68,7 +68,7 @@ def drafts(*, seed: int, sizes: dict[str, int]) -> Iterator[tuple[str, jobs.Draf
 
 
 def _captioned(draft: jobs.Draft, k: int) -> jobs.Draft:
-    """The same clip, to be described instead of asked about."""
+    """The same clip with a request for a caption instead of a question."""
     name = str(draft.sample.truth["object"])
     clip = draft.sample.media[0]
     sample = replace(
@@ -86,7 +86,7 @@ def _captioned(draft: jobs.Draft, k: int) -> jobs.Draft:
 
 
 def write_set(root: Path, *, seed: int = SEED, sizes: dict[str, int] = SIZES) -> list[Sample]:
-    """Render the set below `root` and write its manifest. Files that are there already are kept."""
+    """Render the set in the folder `root` and write its manifest. Existing files are kept."""
     samples, rows = [], []
     total = sum(sizes.values()) + 2 * sizes["anchor"] + sizes["match"]
     for part, draft in tqdm(drafts(seed=seed, sizes=sizes), total=total, desc="rendering the evaluation set"):
@@ -101,8 +101,12 @@ def write_set(root: Path, *, seed: int = SEED, sizes: dict[str, int] = SIZES) ->
 
 
 def read_manifest(root: Path = ROOT, *, part: str | None = None) -> list[Sample]:
-    """The samples of a set, with paths below `root`."""
-    manifest = root / "manifest.jsonl"
+    """Read the samples of a set, or only those of one `part`.
+
+    Raises:
+        FileNotFoundError: If there is no manifest.
+    """
+    manifest = root / "manifest.jsonl" if root != ROOT else resources.existing("toyworld", "manifest.jsonl")
     if not manifest.is_file():
         raise FileNotFoundError(
             f"no toy world in {root}: manifest.jsonl is missing. Make one with "
@@ -113,7 +117,7 @@ def read_manifest(root: Path = ROOT, *, part: str | None = None) -> list[Sample]
 
 
 def problems(root: Path = ROOT) -> list[str]:
-    """Files that are missing or differ from the manifest, one sentence each."""
+    """List the files that are missing or differ from the manifest, one sentence each."""
     expected: dict[str, str] = {}
     for line in (root / "manifest.jsonl").read_text().splitlines():
         expected |= json.loads(line)["files"]
@@ -151,10 +155,11 @@ def _from_row(row: dict, root: Path) -> Sample:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--check", action="store_true", help="compare files with their SHA-256 sums and stop")
+    parser.add_argument("--check", action="store_true", help="only compare the files with their SHA-256 sums")
     for part, count in SIZES.items():
         parser.add_argument(f"--{part}", type=int, default=count)
     arguments = parser.parse_args()

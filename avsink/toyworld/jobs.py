@@ -1,15 +1,15 @@
 """The four jobs of the toy world, each a question whose answer follows from a scene.
 
-| job | stands for | what the model must do |
+| job | modelled on | what the model must do |
 |---|---|---|
-| sounding object | VGGSound, 20-way | name what is seen and heard, whichever of the two is clear enough |
+| sounding object | VGGSound, 20-way | name what is seen and heard, from whichever of the two is clear enough |
 | anchor and target | AV-SpeakerBench, WorldSense | find the moment in one modality, read the answer in the other |
 | match the reference | AV-Odyssey | find the candidate that fits a reference of the other modality |
 | caption | AVHBench captions | say what is seen and what is heard |
 
 A `Draft` is a sample whose files do not exist yet: `write` renders its scenes and returns the `Sample`.
-A question never names an option that another of its options could also answer, and no single modality answers an
-anchor-and-target question: each of its four options is equally likely given the picture alone or the sound alone.
+Exactly one option of a question is right. An anchor-and-target question cannot be answered from one modality: given
+only the picture or only the sound, its four options are equally likely.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ from avsink.toyworld.clip_files import write_clip, write_image
 from avsink.toyworld.prompts import NAMES, ORDINALS
 from avsink.toyworld.scene import Appearance, Scene, Sounding
 
-__all__ = ["Draft", "JOBS", "sounding_object", "anchor_and_target", "match_the_reference", "caption", "one_second"]
+__all__ = [
+    *("DIRECTIONS", "JOBS", "MATCHES", "SIZE", "Draft"),
+    *("anchor_and_target", "caption", "match_the_reference", "one_second", "sounding_object"),
+]
 
-FPS = 4  # of the files; models sample two frames a second from them
-SIZE = 128  # pixels of the files
-SECONDS = 4  # one event a second
+FPS = 4  # of the files; models sample two frames per second from them
+SIZE = 128  # height and width of the files in pixels
+SECONDS = 4  # one event per second
 DIRECTIONS = ("visual anchor → audio answer", "audio anchor → visual answer", "mixed")
 MATCHES = ("audio reference → image candidates", "image reference → audio candidates")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A sample before its files are rendered: `scenes` maps each file name in `sample.parts` to what it shows."""
+    """A sample whose files are not rendered yet; `scenes` maps the path of each medium to what it shows."""
 
     sample: Sample
     scenes: Mapping[str, Scene] = field(default_factory=dict)
 
     def write(self, root: Path) -> Sample:
-        """Render the files below `root`, those already there excepted, and return the sample that points to them."""
+        """Render the files that do not exist yet in `root`, and return the sample with paths in `root`."""
         parts = []
         for part in self.sample.parts:
             if isinstance(part, Media):
@@ -71,7 +74,7 @@ def _shuffled(rng: np.random.Generator, items) -> list[str]:
 
 
 def _appearance(rng: np.random.Generator, name: str, start: float, stop: float) -> Appearance:
-    """Somewhere in the frame, moving at most a third of its width a second."""
+    """A random appearance, moving at most a third of the frame's width per second."""
     here = rng.uniform(0.3, 0.7, 2)
     there = np.clip(here + rng.uniform(-0.3, 0.3, 2) * (stop - start), 0.28, 0.72)
     size = rng.uniform(0.42, 0.62)
@@ -85,7 +88,7 @@ def _sounding(rng: np.random.Generator, name: str, start: float, stop: float) ->
 
 
 def one_second(rng: np.random.Generator, name: str) -> Scene:
-    """An object that is seen and heard for a second: what single pictures and single sounds are taken from."""
+    """A scene of one second with one object, for single pictures and single sounds."""
     return Scene(
         seen=(_appearance(rng, name, 0, 1),),
         heard=(_sounding(rng, name, 0.02, 1.0),),
@@ -95,7 +98,7 @@ def one_second(rng: np.random.Generator, name: str) -> Scene:
 
 
 def _one_a_second(rng: np.random.Generator, seen: list[str], heard: list[str], seed: int) -> Scene:
-    """Second i shows `seen[i]` and plays `heard[i]`, with small gaps between events."""
+    """A scene in which second i shows `seen[i]` and plays `heard[i]`, with small gaps between events."""
     return Scene(
         seen=tuple(_appearance(rng, name, i - 0.1, i + rng.uniform(0.75, 0.9)) for i, name in enumerate(seen)),
         heard=tuple(
@@ -111,7 +114,7 @@ def _truth(scene: Scene) -> dict[str, object]:
 
 
 def sounding_object(rng: np.random.Generator, *, id: str, fog: float = 0.0, noise: float = 0.0) -> Draft:
-    """One object, seen throughout and heard for part of the time; 20 options in random order."""
+    """Draw a clip with one object, always seen and mostly heard; 20 options in random order."""
     name = str(rng.choice(NAMES))
     start, stop = rng.uniform(0, 0.8), rng.uniform(SECONDS - 0.8, SECONDS)
     scene = Scene(
@@ -138,9 +141,9 @@ def sounding_object(rng: np.random.Generator, *, id: str, fog: float = 0.0, nois
 
 
 def anchor_and_target(rng: np.random.Generator, *, id: str, category: str) -> Draft:
-    """Four seconds, each with one object to see and one to hear; the question binds the two."""
+    """Draw a clip of four seconds, each with one object to see and one to hear; the question relates the two."""
     if category == "mixed":
-        # The same four objects are seen and heard, each once, but only one of them in the same second.
+        # The same four objects are seen and heard, each once, but only one is seen and heard in the same second.
         seen = _shuffled(rng, rng.choice(NAMES, 4, replace=False))
         keep = int(rng.integers(4))
         others = [i for i in range(4) if i != keep]
@@ -173,9 +176,9 @@ def anchor_and_target(rng: np.random.Generator, *, id: str, category: str) -> Dr
 
 
 def match_the_reference(rng: np.random.Generator, *, id: str, category: str, variants: int = 3) -> Draft:
-    """Four candidates of one modality, then the question, then a reference of the other (Flow's commonest order).
+    """Draw four candidates of one modality, the question, and a reference of the other (Flow's most frequent order).
 
-    Pictures and sounds come from a pool of `variants` of each object, so that samples share files.
+    Pictures and sounds come from a pool with `variants` of each object, so that samples share files.
     """
     names = _shuffled(rng, rng.choice(NAMES, 4, replace=False))
     target = int(rng.integers(4))
@@ -207,7 +210,7 @@ def match_the_reference(rng: np.random.Generator, *, id: str, category: str, var
 
 
 def caption(rng: np.random.Generator, *, id: str, fog: float = 0.0, noise: float = 0.0) -> Draft:
-    """One object is seen and another, or the same one, is heard; the caption names both."""
+    """Draw a clip in which one object is seen and the same or another one is heard; the caption names both."""
     seen = str(rng.choice(NAMES))
     heard = seen if rng.random() < 0.3 else str(rng.choice([name for name in NAMES if name != seen]))
     scene = Scene(
@@ -235,4 +238,4 @@ JOBS: dict[str, Callable[..., Draft]] = {
     "match the reference": match_the_reference,
     "caption": caption,
 }
-"""Task name -> how a sample of it is drawn."""
+"""Task -> function that draws a sample of it."""

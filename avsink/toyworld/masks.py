@@ -1,13 +1,12 @@
-"""Where the sounding object of a toy clip is seen, and when it is heard: exact, from the sample's `truth`.
+"""Where the sounding object of a toy clip is seen and when it is heard, exactly, from the sample's `truth`.
 
-1. The truth of a sample is its scene (`scene_of`), as it was drawn or as the manifest has it.
-2. The object is the one that `truth` names as `object`, or the one that the caller names; else whatever is heard.
-3. `masks`: the pixels that it covers in each frame, also while it is silent. Fog hides an object from the eye, and does
-   not change its mask; another object in front of it does.
+1. The truth of a sample contains its scene (`scene_of`), as drawn or as read from the manifest.
+2. The object is the one that the caller names, else the `object` in `truth`, else everything that is heard.
+3. `masks`: the pixels that it covers in each frame, even while it is silent. Fog does not change a mask; another object
+   in front does.
 4. `spans`: when it is heard, in seconds, cut at the end of the clip. Noise does not change them.
 
-At the model's own frame rate, frame k of `masks` is the picture that the model is given as frame k: both are of the
-time k / fps.
+At the model's own frame rate, frame k of `masks` belongs to frame k of the model: both are at time k / fps.
 """
 
 from __future__ import annotations
@@ -22,9 +21,13 @@ __all__ = ["masks", "scene_of", "spans"]
 
 
 def scene_of(truth: Mapping[str, object]) -> Scene:
-    """The scene of a sample. Raises ValueError for a sample without one, as those that share a pool of media."""
+    """Rebuild the scene from a sample's truth.
+
+    Raises:
+        ValueError: If the sample has no scene, like those with several media.
+    """
     if not {"seen", "heard", "duration"} <= set(truth):
-        raise ValueError("this sample's truth holds no scene: it has no single clip")
+        raise ValueError("this sample's truth holds no scene: only samples with one clip have one")
     return Scene(
         seen=tuple(
             Appearance(**{**thing, "come_from": tuple(thing["come_from"]), "go_to": tuple(thing["go_to"])})
@@ -36,14 +39,22 @@ def scene_of(truth: Mapping[str, object]) -> Scene:
 
 
 def masks(truth: Mapping[str, object], *, fps: float, size: int, name: str | None = None) -> np.ndarray:
-    """What the object covers, bool [frames, size, size]; nothing where it is not seen. name: another object."""
+    """The pixels that the object covers, bool [frames, size, size].
+
+    Raises:
+        ValueError: If the sample has no scene, or the scene has no such object.
+    """
     scene, names = scene_of(truth), _names(truth, name)
     every = scene.masks(fps, size)  # [T, appearances, size, size]
     return every[:, [thing.name in names for thing in scene.seen]].any(axis=1)
 
 
 def spans(truth: Mapping[str, object], *, name: str | None = None) -> tuple[tuple[float, float], ...]:
-    """From when to when the object is heard, in seconds, in their order."""
+    """When the object is heard: (start, stop) pairs in seconds, sorted.
+
+    Raises:
+        ValueError: If the sample has no scene, or the scene has no such object.
+    """
     scene, names = scene_of(truth), _names(truth, name)
     found = ((max(thing.start, 0.0), min(thing.stop, scene.duration)) for thing in scene.heard if thing.name in names)
     return tuple(sorted((float(start), float(stop)) for start, stop in found if start < stop))

@@ -1,7 +1,7 @@
-"""What the toy world says: its object names, its questions and its captions.
+"""All texts of the toy world: object names, questions and captions.
 
-Every sentence that a toy sample contains is written here and nowhere else, so the tokenizer of the teaching models
-can be trained on all of them (`corpus`) and a question can be read beside the rule that answers it (`jobs`).
+Every sentence of a toy sample is defined here and nowhere else, so that the tokenizer of the teaching models can be
+trained on all of them (`corpus`). `jobs` has the rules by which they are answered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAMES = (
 """The 20 sounding objects; an object's index here is its class."""
 
 ORDINALS = ("first", "second", "third", "fourth")
-"""How the candidates of an interleaved input are called."""
+"""The names of the candidates of an interleaved input."""
 
 SYSTEM = "You are a helpful assistant."
 SUFFIX = "Answer with the letter."
@@ -23,27 +23,27 @@ CAPTION_REQUEST = "Describe what you see and hear in one sentence."
 
 
 def sounding_object() -> str:
-    """The 20-way question (VGGSound's job)."""
+    """The 20-way question, as asked about VGGSound clips."""
     return "Which object makes the sound?"
 
 
 def heard_while_seen(name: str) -> str:
-    """Visual anchor, audio answer."""
+    """The question with visual anchor and audio answer."""
     return f"What is heard while the {name} is seen?"
 
 
 def seen_while_heard(name: str) -> str:
-    """Audio anchor, visual answer."""
+    """The question with audio anchor and visual answer."""
     return f"What is seen while the {name} is heard?"
 
 
 def seen_and_heard() -> str:
-    """Both modalities are anchor and answer at once."""
+    """The question in which both modalities are anchor and answer."""
     return "What is seen and heard at the same time?"
 
 
 def matching(reference_kind: str) -> str:
-    """The matching question, put after the candidates and before the reference (Flow section 5.1)."""
+    """The matching question, placed between the candidates and the reference (Flow section 5.1)."""
     return {"audio": "Which image fits this sound?", "image": "Which sound fits this image?"}[reference_kind]
 
 
@@ -53,12 +53,12 @@ def caption(seen: str, heard: str) -> str:
 
 
 def option_lines(options: Sequence[str]) -> str:
-    """Options as the prompt shows them, for the tokenizer's corpus only; the adapter writes the real ones."""
+    """Options as the prompt shows them, for the tokenizer's corpus only: the model's adapter writes the real ones."""
     return "".join(f"\n{chr(65 + i)}. {text}" for i, text in enumerate(options))
 
 
 def corpus() -> Iterator[str]:
-    """Every kind of sentence, often enough for each word to become one token."""
+    """Yield every kind of sentence, often enough for each word to become one token."""
     for name in NAMES:
         for other in NAMES[:6]:
             yield caption(name, other)

@@ -1,8 +1,8 @@
-"""The route that is taught: which token reads which, at which layer.
+"""The route that the teaching models are taught: which tokens read which, at which layer.
 
-A teaching model is a calibration device, so its route must be known. Besides the answers it is taught, by two heads of
-a layer each, where to look (`ROUTE`), and, where it matters, what to know afterwards (`teaching`). Layers count from 0.
-The other heads, and all other layers, are only taught what to know, or nothing.
+A teaching model is for calibration, so its route must be known. Besides the answers, two heads of each layer in `ROUTE`
+are taught where to look, and some tokens are taught what to know afterwards (`training.teaching`). Layers count from 0.
+What hubs read aside (`training.hubs`), other heads and layers are taught no attention.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ ROUTE = (
     (QUESTION_LAYER, "last token", "end of the question, or of the reference", "Question → Last", "all with letters"),
     (LOOK_UP_LAYER, "last token", "the word of the right option", "Question → Last", "all with letters"),
 )
-"""Layer, who reads, what is read, the papers' name of the pathway, and in which job this is taught.
+"""Layer, what reads, what is read, the papers' name of the pathway, and the job in which this is taught.
 
-In brackets: of a model without hubs. What hubs themselves read, and who reads them, is in `hubs`.
+In brackets: in a model without hubs.
 """
 
 OTHER = {"video": "audio", "audio": "video"}

@@ -1,12 +1,12 @@
-"""A scene of the toy world: who is seen when and where, who is heard when, and how badly.
+"""A scene of the toy world: which objects are seen when and where, which are heard when, and how degraded both are.
 
 `Scene` is the ground truth. Everything else follows from it and its seed, exactly and repeatably:
 
-1. `frames(fps, size)`: sprites move in straight lines over a coloured landscape, then `fog` blends drifting clouds in;
-2. `masks(fps, size)`: which pixels each object covers, whatever the fog;
-3. `waveform()`: the sounds are added up over a faint hiss, then `noise` drowns them.
+1. `frames(fps, size)`: sprites move in straight lines over a coloured landscape; `fog` blends in drifting clouds;
+2. `masks(fps, size)`: which pixels each object covers, regardless of fog;
+3. `waveform()`: the sounds are summed over a faint hiss; `noise` drowns them out.
 
-`fog` and `noise` are the degradations, both on a scale from 0 (clean) to 1 (nothing of the object is left).
+`fog` and `noise` are the degradations, on a scale from 0 (clean) to 1 (nothing of the object is left).
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from avsink.toyworld.sprites import sprite
 
 __all__ = ["Appearance", "Sounding", "Scene", "frame_times"]
 
-_HISS = 0.002  # amplitude of the faint hiss: no recording is digitally silent
+_HISS = 0.002  # amplitude of the hiss, because no recording is digitally silent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """An object that is seen from `start` to `stop` (s), moving between two centres (x, y in frame widths)."""
+    """An object that is seen from `start` to `stop` (s) while its centre moves from `come_from` to `go_to`.
+
+    `size` and centres (x, y) are in frame widths.
+    """
 
     name: str
     start: float
@@ -36,7 +39,7 @@ class Appearance:
     go_to: tuple[float, float]
 
     def centre(self, time: float) -> tuple[float, float]:
-        """Where it is at `time` (s)."""
+        """Its centre at `time` (s), (x, y) in frame widths."""
         share = (time - self.start) / max(self.stop - self.start, 1e-6)
         (x0, y0), (x1, y1) = self.come_from, self.go_to
         return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
@@ -44,7 +47,7 @@ class Appearance:
 
 @dataclass(frozen=True, kw_only=True)
 class Sounding:
-    """An object that is heard from `start` to `stop` (s)."""
+    """An object that is heard from `start` to `stop` (s); `pitch` is a factor on its frequencies."""
 
     name: str
     start: float
@@ -54,13 +57,13 @@ class Sounding:
 
 
 def frame_times(duration: float, fps: float) -> np.ndarray:
-    """The times (s) of the frames of a film, [T]."""
+    """The times of the frames of a clip in seconds, [T]."""
     return np.arange(int(round(duration * fps))) / fps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Ground truth of one clip; see the module's docstring."""
+    """Ground truth of one clip of `duration` seconds. Where things overlap, the later entry of `seen` is in front."""
 
     seen: tuple[Appearance, ...] = ()
     heard: tuple[Sounding, ...] = ()
@@ -70,7 +73,7 @@ class Scene:
     seed: int = 0
 
     def masks(self, fps: float, size: int) -> np.ndarray:
-        """Visible pixels of each appearance, bool [T, len(seen), size, size]; a later one hides an earlier one."""
+        """The visible pixels of each appearance, bool [T, len(seen), size, size]."""
         times = frame_times(self.duration, fps)
         masks = np.zeros((len(times), len(self.seen), size, size), dtype=bool)
         for i, time in enumerate(times):
@@ -84,7 +87,7 @@ class Scene:
         return masks
 
     def frames(self, fps: float, size: int) -> np.ndarray:
-        """The film, uint8 [T, size, size, 3]."""
+        """The frames of the clip, uint8 [T, size, size, 3]."""
         rng = np.random.default_rng([self.seed, 1])
         landscape = _landscape(rng, size)
         clouds = [_clouds(rng, size) for _ in range(2)]
@@ -120,7 +123,7 @@ class Scene:
 
 
 def _place(thing: Appearance, time: float, size: int) -> tuple[slice, slice, np.ndarray] | None:
-    """Rows, columns and the visible part of the picture at `time`, or None while the object is not there."""
+    """Rows, columns and the part of the picture inside the frame at `time`; None if the object is not in the frame."""
     if not thing.start <= time < thing.stop:
         return None
     picture = sprite(thing.name, max(4, round(thing.size * size)))
@@ -134,7 +137,7 @@ def _place(thing: Appearance, time: float, size: int) -> tuple[slice, slice, np.
 
 
 def _landscape(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A sky over a ground in two soft colours, float [size, size, 3]."""
+    """Sky and ground in two soft colours, float [size, size, 3]."""
     sky, ground = rng.uniform(150, 235, 3), rng.uniform(90, 190, 3)
     horizon = rng.uniform(0.45, 0.8)
     height = np.linspace(0, 1, size)[:, None, None]  # [size, 1, 1]
@@ -144,6 +147,6 @@ def _landscape(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Coloured blobs about as large as the sprites' parts, float [size, size, 3]."""
+    """Coloured blobs about as large as the parts of sprites, float [size, size, 3]."""
     coarse = rng.uniform(0, 255, (7, 7, 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC), dtype=float)

@@ -1,11 +1,9 @@
-"""The 20 sounds of the toy world, synthesised: each has its own place in pitch, timbre and rhythm.
+"""The 20 synthesised sounds of the toy world, which differ in pitch, timbre and rhythm.
 
-A sound is a function of time that can start anywhere and go on for as long as asked:
-
-1. `sound(name, seconds, pitch, rng)` tiles the object's motif (a bark, a stroke, a ring) at its own period;
-2. a motif is a sum of partials under an envelope, or shaped noise, of about one per second or faster, so that any one
-   second of a sound names its object;
-3. `pitch` (0.94 to 1.06) and the random phases make no two renderings equal.
+1. `sound(name, seconds, pitch, rng)` repeats the object's motif (a bark, a stroke, a ring) at the object's own period;
+2. a motif is a sum of partials under an envelope, or filtered noise. Its period is at most a second, so that any second
+   of a sound identifies the object;
+3. `pitch` (0.94 to 1.06), noise and random notes vary the renderings.
 
 Waveforms are float64 arrays [n] at `RATE` Hz with peak at most 1.
 """
@@ -14,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-RATE = 16_000
-
 __all__ = ["RATE", "sound"]
+
+RATE = 16_000  # Hz
 
 
 def _time(seconds: float) -> np.ndarray:
@@ -24,22 +22,22 @@ def _time(seconds: float) -> np.ndarray:
 
 
 def _decay(t: np.ndarray, tau: float, attack: float = 0.004) -> np.ndarray:
-    """Struck or plucked: a fast rise, then exponential decay with time constant `tau` (s)."""
+    """The envelope of something struck or plucked: a fast rise, then exponential decay with time constant `tau` (s)."""
     return np.minimum(t / attack, 1) * np.exp(-t / tau)
 
 
 def _swell(t: np.ndarray) -> np.ndarray:
-    """Blown or voiced: rises, holds and falls over the motif's whole length."""
+    """The envelope of something blown or voiced: rises, holds and falls over the whole motif."""
     return np.sin(np.pi * np.linspace(0, 1, len(t))) ** 0.5
 
 
 def _sweep(t: np.ndarray, start: float, stop: float) -> np.ndarray:
-    """The phase of a tone that glides from `start` to `stop` Hz."""
+    """The phase of a tone whose frequency glides from `start` to `stop` (Hz)."""
     return 2 * np.pi * np.cumsum(np.linspace(start, stop, len(t))) / RATE
 
 
 def _voice(phase: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
-    """Harmonics 1, 2, 3 … of a phase, with the given weights."""
+    """The weighted sum of harmonics 1, 2, 3 … of a phase."""
     return sum(w * np.sin((k + 1) * phase) for k, w in enumerate(weights))
 
 
@@ -139,7 +137,7 @@ def _car(t, p, rng):
     return motor * (1 + 0.5 * np.sin(2 * np.pi * 14 * t)) + 0.25 * _noise(t, rng, 60, 300)
 
 
-# name -> (motif, its length in s, the period at which it repeats in s)
+# name -> (motif, its length in s, its period in s)
 _SOUNDS = {
     "dog": (_dog, 0.16, 0.34), "cat": (_cat, 0.62, 0.8), "bird": (_bird, 0.11, 0.2), "frog": (_frog, 0.3, 0.45),
     "cow": (_cow, 0.8, 0.95), "duck": (_duck, 0.18, 0.3), "owl": (_owl, 0.3, 0.5), "bee": (_bee, 1.0, 1.0),
@@ -151,7 +149,7 @@ _SOUNDS = {
 
 
 def sound(name: str, seconds: float, *, pitch: float, rng: np.random.Generator) -> np.ndarray:
-    """The object's sound for `seconds`, [n] float64 in [-1, 1], faded at both ends."""
+    """An object's sound, float64 [n] in [-1, 1], faded in and out; `pitch` is a factor on its frequencies."""
     motif, length, period = _SOUNDS[name]
     wave = np.zeros(len(_time(seconds)))
     start = 0.0

@@ -1,8 +1,8 @@
-"""The 20 pictures of the toy world: flat drawings made of a few shapes each, as data.
+"""The 20 pictures of the toy world: flat drawings of a few shapes each, as data.
 
 A sprite is a list of shapes on a canvas of 64 x 64 units, drawn in order: ``("oval" | "box" | "poly" | "line" | "arc",
-coordinates, colour)``. `sprite(name, size)` draws it four times too large and scales it down, so edges are smooth at
-any size, and returns RGBA with the alpha channel as the object's exact mask.
+coordinates, colour)``. `sprite(name, size)` draws it at four times the size and scales it down, so that edges are
+smooth, and returns RGBA; the alpha channel is the object's exact mask.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ _SPRITES: dict[str, list[Shape]] = {
 
 @lru_cache(maxsize=512)
 def sprite(name: str, size: int) -> np.ndarray:
-    """The object's picture, uint8 [size, size, 4]; alpha is its mask."""
+    """Draw an object: uint8 [size, size, 4]; alpha is its mask."""
     scale = _OVERSAMPLE * size / _CANVAS
     image = Image.new("RGBA", (size * _OVERSAMPLE, size * _OVERSAMPLE), (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)

@@ -1,10 +1,9 @@
-"""The notebooks' two forms: `.ipynb` to run, `.md` to review; and what every notebook keeps to.
+"""The notebooks' two forms, `.ipynb` to run and `.md` to review, and the rules that every notebook follows.
 
-    python book/scripts/notebook_forms.py check      # say what is wrong; exit status 1 if anything is
+    python book/scripts/notebook_forms.py check      # list what is wrong; exit status 1 if anything is
     python book/scripts/notebook_forms.py sync       # the newer form of each pair wins; outputs are dropped
 
-A notebook is an argument with figures, not a program: what is worth a function belongs in `avsink`. So the check holds
-each one to
+A notebook is an argument with figures, not a program: what is worth a function belongs in `avsink`. The rules:
 
 1. two forms with the same cells, neither with outputs;
 2. at most 100 lines of code, 15 in a cell, and no `def`, `class` or `lambda`;
@@ -21,7 +20,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-__all__ = ["NOTEBOOKS", "check", "parameters_cell", "sync"]
+__all__ = ["NOTEBOOKS", "check", "parameter_names", "parameters_cell", "sync"]
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MAX_LINES, MAX_CELL_LINES = 100, 15
@@ -29,12 +28,12 @@ KEPT_METADATA = {"tags", "mystnb", "nbmake"}
 
 
 def check(folder: Path = NOTEBOOKS) -> list[str]:
-    """What is wrong with the notebooks in a folder, one sentence each; an empty list if nothing is."""
+    """Return what is wrong with the notebooks in a folder, one sentence each."""
     return [problem for stem in _stems(folder) for problem in _check_pair(folder / stem)]
 
 
 def sync(folder: Path = NOTEBOOKS) -> list[Path]:
-    """Write the older form of each pair anew from the newer one, both without outputs; the files that changed."""
+    """Write both forms of each notebook from the newer one, without outputs, and return the files that changed."""
     changed = []
     for stem in _stems(folder):
         forms = [
@@ -55,11 +54,17 @@ def sync(folder: Path = NOTEBOOKS) -> list[Path]:
 
 
 def parameters_cell(notebook: NotebookNode) -> NotebookNode:
-    """The one cell that papermill may override."""
+    """Return the cell after which papermill injects parameters. Raises ValueError unless there is exactly one."""
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{len(tagged)} cells are tagged `parameters`; a notebook has exactly one")
     return tagged[0]
+
+
+def parameter_names(notebook: NotebookNode) -> list[str]:
+    """Return the names that the `parameters` cell assigns, in its order."""
+    nodes = [node for node in ast.walk(ast.parse(parameters_cell(notebook).source)) if isinstance(node, ast.Name)]
+    return [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
 
 
 def _stems(folder: Path) -> list[str]:
@@ -79,7 +84,7 @@ def _check_pair(path: Path) -> list[str]:
 
 
 def _untidy(notebook: NotebookNode) -> list[str]:
-    """Points 1 (outputs), 2 and 3 of the module's docstring."""
+    """Check outputs and the rules 2 and 3 of the module's docstring."""
     problems = []
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if any(cell.get("outputs") or cell.get("execution_count") for cell in code):
@@ -101,7 +106,7 @@ def _untidy(notebook: NotebookNode) -> list[str]:
 
 
 def _check_parameters(source: str) -> list[str]:
-    """Whether the parameters cell holds assignments of literals, each with a comment on its line."""
+    """Check that the parameters cell holds assignments of literals, each with a comment on its line."""
     problems, lines = [], source.splitlines()
     for node in ast.parse(source).body:
         what = ast.unparse(node)
@@ -126,7 +131,7 @@ def _essence(cell: NotebookNode) -> tuple:
 
 
 def _canonical(notebook: NotebookNode) -> NotebookNode:
-    """The same cells without what changes from one save to the next: outputs, counts, random ids, editors' data."""
+    """Copy the cells without what changes from one save to the next: outputs, counts, random ids, editors' data."""
     cells = []
     for at, old in enumerate(notebook.cells):
         new = nbformat.v4.new_code_cell if old.cell_type == "code" else nbformat.v4.new_markdown_cell
@@ -137,7 +142,7 @@ def _canonical(notebook: NotebookNode) -> NotebookNode:
 
 
 def main() -> int:
-    """The command line: `check` or `sync`."""
+    """Run the command `check` or `sync`."""
     match sys.argv[1:]:
         case ["check"]:
             problems = check()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +86,12 @@ DRAWN = {
     "work_map": (charts.work_map, WORK, {"stripes": STRIPES, "n_layers": 4}),
     "ratios": (charts.ratios, RATIOS, {"title": "times faster"}),
 }
+OF_TABLES = {  # every public chart function of a table -> what else it needs
+    **{name: extra for name, (_, _, extra) in DRAWN.items()},
+    **dict.fromkeys(("dominance_dots", "dominance_map", "leanings", "phi_map", "sink_drift"), {}),
+    "layer_curves": {"series": "kind", "title": "MDS"},
+    "spread": {"column": "phi", "title": "φ", "mark": None, "name": "τ"},
+}
 
 
 @pytest.fixture(params=DRAWN)
@@ -118,10 +126,48 @@ def test_a_mean_needs_its_interval_and_n(column):
         charts.knockout_curves(CURVES.drop(columns=column), **WORDS)
 
 
-def test_an_empty_table_is_refused_with_the_reason(drawn):
+def test_all_charts_of_tables_are_known_here():
+    figures = {name for name in charts.__all__ if "caption" in inspect.signature(getattr(charts, name)).parameters}
+    assert figures == {*OF_TABLES, "explorer", "clip", "picture"}
+
+
+def says_nothing(figure) -> bool:
+    html = figure.to_html(book=True)
+    return (
+        html.count('class="avsink-nothing"') == 1
+        and "Nothing was measured" in html
+        and "avsink-chart" not in html
+        and (figure.caption, figure.description) == (WORDS["caption"], WORDS["description"])
+        and WORDS["caption"] in html
+    )
+
+
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_every_chart_of_a_table_without_rows_says_so(name):
+    assert says_nothing(getattr(charts, name)(pd.DataFrame(), **WORDS, **OF_TABLES[name]))
+
+
+def test_a_table_with_columns_but_no_rows_is_the_same(drawn):
     draw, rows, extra = drawn
-    with pytest.raises(ValueError, match="no sample was left"):
-        draw(rows.head(0), **WORDS, **extra)
+    assert says_nothing(draw(rows.head(0), **WORDS, **extra))
+
+
+def test_the_explorer_of_a_clip_without_tokens_says_so():
+    assert says_nothing(charts.explorer(SimpleNamespace(tokens=pd.DataFrame()), tau=2.0, **WORDS))
+
+
+def test_a_choice_that_leaves_no_row_says_so():
+    assert says_nothing(charts.knockout_curves(CURVES, pathways=["Cross-frame"], **WORDS))
+    extra = DRAWN["flow_map"][2] | {"pathways": ["Cross-frame"]}
+    assert says_nothing(charts.flow_map(CURVES, **WORDS, **extra))
+
+
+@pytest.mark.parametrize("name", ["caption", "description"])
+def test_even_nothing_needs_caption_and_description(name):
+    with pytest.raises(ValueError, match=name):
+        charts.timeline(pd.DataFrame(), **{**WORDS, name: " "})
+    with pytest.raises(TypeError, match=name):
+        charts.timeline(pd.DataFrame(), **{key: value for key, value in WORDS.items() if key != name})
 
 
 def test_tooltips_tell_n_and_the_interval():
@@ -130,7 +176,7 @@ def test_tooltips_tell_n_and_the_interval():
         assert re.search(rf'"field": "{field}"[^}}]*"title"', text), field
 
 
-def test_the_rows_can_be_taken_away(drawn):
+def test_the_rows_can_be_downloaded(drawn):
     draw, rows, extra = drawn
     html = draw(rows, **WORDS, **extra).to_html(book=True)
     csv = base64.b64decode(re.search(r"base64,([^\"]+)\"", html).group(1))
@@ -144,8 +190,8 @@ def test_in_the_book_a_chart_is_inert_data(drawn):
     assert "http" not in re.sub(r'"\$schema": ?"[^"]+"', "", html), "the page must not need a network"
 
 
-def test_where_nothing_was_measured_the_chart_is_json_all_the_same():
-    """A table without a measured row makes columns of objects of its numbers; NaN in one is no JSON."""
+def test_a_chart_of_reported_numbers_alone_is_valid_json():
+    """Without a measured row, columns of numbers are columns of objects. A NaN in one of them is not valid JSON."""
     unmeasured = DOTS[:1].astype({name: object for name in ("low", "high", "n")}).replace({None: float("nan")})
     html = charts.dot_plot(unmeasured, **WORDS, title="accuracy").to_html(book=True)
     spec = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL).group(1)

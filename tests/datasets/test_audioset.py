@@ -84,10 +84,10 @@ def test_without_class_names_or_ontology(tmp_path):
         ("-abc_efghij, 0.000, 10.000, /m/dog,/m/bark", "it has 5 cells"),  # a list without quotes
         ("-abc_efghij, 10.000, 0.000, /m/dog", "it ends at 0 s, before it begins (10 s)"),
         ("-abc_efghij, zero, 10.000, /m/dog", "its start is 'zero'; seconds are expected"),
-        ("short, 0.000, 10.000, /m/dog", "its id 'short' is no YouTube id"),
+        ("short, 0.000, 10.000, /m/dog", "its id 'short' is not a YouTube id"),
         ('-abc_efghij, 0.000, 10.000, " , "', "it has no labels"),
         ("zzzzzzzzzzz, 0.000, 10.000, /m/dog", "missing clip zzzzzzzzzzz_0.mp4 or zzzzzzzzzzz_000000.mp4"),
-        (GOOD, "the same row stands at eval_segments.csv, row 1"),
+        (GOOD, "the same row is at eval_segments.csv, row 1"),
     ],
 )
 def test_a_broken_segment_is_a_problem_and_the_others_stay(root, line, reason):
@@ -109,7 +109,9 @@ def test_a_broken_strong_label_leaves_its_segment(tmp_path):
     loaded = load("audioset", tmp_path)
     assert len(loaded.samples) == 4 and loaded.samples[0].truth["spans"] == [["Bark", 1.0, 2.0]]
     assert [problem.where for problem in loaded.problems] == [f"audioset_eval_strong.tsv, row {k}" for k in (2, 3, 4)]
-    for problem, reason in zip(loaded.problems, ("before it begins", "/t/new has no name", "is no clip"), strict=True):
+    for problem, reason in zip(
+        loaded.problems, ("before it begins", "/t/new has no name", "is not a clip"), strict=True
+    ):
         assert reason in problem.reason
     assert loaded.lacking == ("1 clips with strong labels are not among the segments; their spans are not used",)
     write_bare(tmp_path / "mid_to_display_name.tsv", [["/t/new", "Novelty, new"]], "\t")
@@ -122,7 +124,7 @@ def test_tables_that_cannot_be_read(tmp_path):
     write_bare(tmp_path / "other_strong.tsv", [["--PJHxphWEs_30000", 1, 2, "/m/bark"]], "\t")
     with pytest.raises(TableError, match="several tables of strong labels: audioset_eval_strong.tsv, other_strong.tsv"):
         load("audioset", tmp_path)
-    (tmp_path / "other_strong.tsv").rename(tmp_path / "audioset_train_strong.tsv")  # of another set
+    (tmp_path / "other_strong.tsv").rename(tmp_path / "audioset_train_strong.tsv")  # labels of another split
     assert len(load("audioset", tmp_path).samples) == 4
     rows = [["index", "mid", "display_name"], [0, "/m/dog", "Dog"], [1, "/m/dog", "Cat"]]
     write_bare(tmp_path / "class_labels_indices.csv", rows)
@@ -157,7 +159,7 @@ def test_the_ontology_of_the_fixture(root):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 8), st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=16))
 def test_ancestors_against_the_closure_of_the_links(n, links):
-    """Also where links run in a circle, which a real ontology should not have."""
+    """Also with cycles, which a real ontology should not have."""
     links = {(a, b) for a, b in links if a < n and b < n}
     children = {k: tuple(str(b) for a, b in sorted(links) if a == k) for k in range(n)}
     ontology = Ontology(sounds={str(k): Sound(id=str(k), name=f"s{k}", children=children[k]) for k in range(n)})
@@ -174,14 +176,17 @@ def test_ancestors_against_the_closure_of_the_links(n, links):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({}, "ontology.json is no list of classes"),
+        ({}, "ontology.json is not a list of classes"),
         ([{"id": "/m/a"}], "ontology.json, class 1 has no id or no name"),
-        ([{"id": "/m/a", "name": "A", "child_ids": "x"}], "its child_ids or its restrictions are no list of texts"),
-        ([{"id": "/m/a", "name": "A"}] * 2, "/m/a is there a second time"),
-        ([{"id": "/m/a", "name": "A", "child_ids": ["/m/b"]}], "A has a child /m/b that is no class; fetch it again"),
+        ([{"id": "/m/a", "name": "A", "child_ids": "x"}], "its child_ids or its restrictions are not a list of texts"),
+        ([{"id": "/m/a", "name": "A"}] * 2, "/m/a occurs a second time"),
+        (
+            [{"id": "/m/a", "name": "A", "child_ids": ["/m/b"]}],
+            "A has a child /m/b that is not a class; fetch it again",
+        ),
     ],
 )
-def test_an_ontology_that_is_none(tmp_path, content, reason):
+def test_what_is_not_an_ontology(tmp_path, content, reason):
     (tmp_path / "ontology.json").write_text(json.dumps(content))
     with pytest.raises(TableError, match=reason):
         read_ontology(tmp_path / "ontology.json")

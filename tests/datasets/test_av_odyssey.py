@@ -1,4 +1,4 @@
-"""AV-Odyssey: media out of parquet parts or from files, between the text where the placeholders stand."""
+"""AV-Odyssey: media from parquet parts or files, placed where the placeholders are in the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from avsink.datasets.av_odyssey import SUFFIX, TASKS, load
 from avsink.datasets.files.sources import MissingData
 from avsink.datasets.files.tables import TableError
 from avsink.media import read_audio, read_image
-from avsink.results.provenance import sample_fingerprint
+from avsink.results import fingerprints
 from avsink.sample import Media, Text
 from avsink.toyworld.jobs import MATCHES
 
@@ -115,7 +115,7 @@ def test_the_form_with_paths(tmp_path, typed):
             load_samples("av-odyssey", root=tmp_path, selection="knockout")
 
 
-def test_parts_and_options_stand_as_in_the_text(bench):
+def test_parts_and_options_are_in_the_order_of_the_text(bench):
     samples = {sample.id.removeprefix("av-odyssey/"): sample for sample in load(bench).samples}
     first = samples["1_0"]
     assert [part.role for part in first.parts] == [*("label", *["candidate"] * 4), "question", "reference", "label"]
@@ -125,7 +125,7 @@ def test_parts_and_options_stand_as_in_the_text(bench):
     assert [(option.kind, option.role) for option in inside.options] == [("audio", "candidate")] * 4
     assert inside.media == (inside.parts[1], *inside.options)
     video = next(medium for medium in samples["22_0"].media if medium.kind == "video")
-    assert not video.sound  # its sound is a medium of its own
+    assert not video.sound  # its sound is a separate medium
 
 
 def test_missing_and_broken_parts_are_said_and_the_others_used(tmp_path):
@@ -134,7 +134,7 @@ def test_missing_and_broken_parts_are_said_and_the_others_used(tmp_path):
     (tmp_path / "bench/av_odyssey_part2.parquet").write_bytes(whole[: len(whole) // 2])
     loaded = load(tmp_path / "bench")
     assert loaded.lacking[0] == "av_odyssey_part6.parquet is not there"
-    assert "av_odyssey_part2.parquet is no parquet file, or is cut off" in loaded.lacking[1]
+    assert "av_odyssey_part2.parquet is not a parquet file, or is cut off" in loaded.lacking[1]
     assert len(loaded.samples) == 5 and not loaded.problems
     with pytest.warns(UserWarning, match="av_odyssey_part6.parquet is not there"):
         assert len(load_samples("av-odyssey", root=tmp_path / "bench")) == 5
@@ -158,7 +158,7 @@ BROKEN = [
     ({"question": "Which fits?"}, "it names no medium"),
     ({"image_path": ["media/2_26_0.png", None, "media/2_26_2.png", ""]}, "it names image 2, which it does not have"),
     ({"image_path": [f"media/gone{k}.png" for k in range(4)]}, "missing file media/gone0.png"),
-    ({"audio_path": ["/etc/passwd"]}, "lies outside the benchmark's folder"),
+    ({"audio_path": ["/etc/passwd"]}, "is outside the dataset's folder"),
     ({"options": str(MOODS[:3])}, "it has 3 options; 4 are expected"),
     ({"options": "['A. [audio2] is', 'B. b', 'C. c', 'D. d']"}, "it names audio 2"),
     ({"data_type": "text"}, "its data_type is 'text'"),
@@ -194,7 +194,7 @@ def test_slots_that_are_null_are_skipped_and_unused_ones_named(media_root):
     assert sample.truth["correct_candidate"] == 1 and sample.truth["unused"] == ["image 4"]
 
 
-def test_options_that_name_what_stands_before_are_words_and_words_beside_a_medium_a_problem(media_root):
+def test_an_option_naming_a_shown_medium_is_words_and_one_with_words_and_a_medium_a_problem(media_root):
     options = ["A. [img2]", "B. [img1] or [img3]", "C. [img4]", "D. none"]
     (sample,) = loaded_from(media_root, [row(options=str(options))]).samples
     assert sample.options == ("image 2", "image 1 or image 3", "image 4", "none")
@@ -202,7 +202,7 @@ def test_options_that_name_what_stands_before_are_words_and_words_beside_a_mediu
     loaded = loaded_from(
         media_root, [row(question="What fits [audio1]?", options=str(["A. see [img1]", "B. b", "C. c", "D. d"]))]
     )
-    assert "would show a medium among words" in loaded.problems[0].reason
+    assert "has a medium among words" in loaded.problems[0].reason
 
 
 def test_other_words_in_brackets_are_words(media_root):
@@ -236,15 +236,15 @@ def test_a_medium_in_an_option_counts_by_its_bytes(media_root):
     options = str([f"{letter}. [audio{k}]" for k, letter in enumerate(LETTERS, 1)])
     sounds = [f"media/31_6_{k}.wav" for k in range(4)]
     (sample,) = loaded_from(media_root, [row(question="What fits [img1]?", options=options, audio_path=sounds)]).samples
-    before = sample_fingerprint(sample)
+    before = fingerprints.sample(sample)
     moved = shutil.copy(sample.options[0].path, media_root / "moved.wav")
     same = (replace(sample.options[0], path=media_root / "moved.wav"), *sample.options[1:])
-    assert sample_fingerprint(replace(sample, options=same)) == before
+    assert fingerprints.sample(replace(sample, options=same)) == before
     moved.write_bytes(sample.options[1].path.read_bytes())
-    assert sample_fingerprint(replace(sample, options=same)) != before
+    assert fingerprints.sample(replace(sample, options=same)) != before
 
 
-def test_samples_become_inputs_with_the_structure_that_they_say(bench, tmp_path):
+def test_samples_become_inputs_of_their_structure(bench, tmp_path):
     model = avsink.load("tiny-omni", device="cpu", check=False)
     config = model.hf.config
     for sample in load(bench).samples:

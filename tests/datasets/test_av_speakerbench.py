@@ -29,7 +29,7 @@ def loaded_from(root, rows):
 
 
 @pytest.mark.parametrize(("make", "table"), [(speakerbench_csv, "test.csv"), (speakerbench_tsv, "test.tsv")])
-def test_both_forms_give_every_question_as_it_stands(tmp_path, make, table):
+def test_both_forms_give_every_question(tmp_path, make, table):
     rows = make(tmp_path)
     loaded = load(tmp_path)
     assert not loaded.problems and [path.name for path in loaded.tables] == [table]
@@ -68,17 +68,17 @@ BROKEN = [
     ({"task_id": ""}, "it has no task_id"),
     ({"category": ""}, "it has no category"),
     ({"audio_visual_path": "audiovisual/gone.mp4"}, "missing file audiovisual/gone.mp4"),
-    ({"audio_visual_path": "../secret.mp4"}, "lies outside the benchmark's folder"),
+    ({"audio_visual_path": "../secret.mp4"}, "is outside the dataset's folder"),
     ({"audio_visual_path": "x" * 5000}, "missing file"),
     ({"audio_visual_path": "."}, "missing file ."),
-    ({"audio_visual_path": "/"}, "lies outside the benchmark's folder"),
+    ({"audio_visual_path": "/"}, "is outside the dataset's folder"),
     ({"question_id": ""}, "it has no question_id"),
 ]
 
 
 @pytest.mark.parametrize(("change", "reason"), BROKEN)
 def test_a_broken_row_is_a_problem_with_its_id_and_the_others_stay(root, change, reason):
-    # the second is of Visual Counting, which has no category of Flow's
+    # the second is of Visual Counting, for which Flow has no category
     loaded = loaded_from(root, [speakerbench_row(0), speakerbench_row(1) | change, speakerbench_row(2)])
     (problem,) = loaded.problems
     assert reason in problem.reason and len(loaded.samples) == 2
@@ -92,12 +92,12 @@ def test_the_second_row_of_an_id_is_a_problem_whatever_it_says(root):
     loaded = loaded_from(root, rows)
     assert [sample.id for sample in loaded.samples] == ["av-speakerbench/0", "av-speakerbench/1"]
     assert [problem.reason for problem in loaded.problems] == [
-        "the same row stands at test.csv, row 1",
-        "another row with this id stands at test.csv, row 1",
+        "the same row is at test.csv, row 1",
+        "another row with this id is at test.csv, row 1",
     ]
 
 
-def test_letters_are_taken_off_only_where_all_are_in_place():
+def test_letters_are_removed_only_if_all_are_in_place():
     def options(*texts):
         return options_of(list(texts), column="options", counts={2, 3, 4})
 
@@ -159,7 +159,7 @@ def test_a_whole_number_is_the_same_key_however_it_is_written(value, key):
 def test_ids_that_differ_only_in_how_a_number_is_written_are_one(root):
     loaded = loaded_from(root, [speakerbench_row(0, question_id="7"), speakerbench_row(1, question_id="7.0")])
     assert [sample.id for sample in loaded.samples] == ["av-speakerbench/7"]
-    assert [problem.reason for problem in loaded.problems] == ["another row with this id stands at test.csv, row 1"]
+    assert [problem.reason for problem in loaded.problems] == ["another row with this id is at test.csv, row 1"]
 
 
 def test_another_table_is_refused_at_once(root):
@@ -168,7 +168,7 @@ def test_another_table_is_refused_at_once(root):
         load(root)
 
 
-def test_a_run_goes_on_and_is_told_once(root):
+def test_loading_continues_with_one_warning(root):
     loaded_from(root, [speakerbench_row(k) for k in range(6)] + [speakerbench_row(9, answer="Z")])
     with pytest.warns(UserWarning) as caught:
         samples = load_samples("av-speakerbench", root=root, n_samples=4)

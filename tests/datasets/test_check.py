@@ -41,7 +41,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize(("name", "make"), VARIANTS)
-def test_a_whole_benchmark_of_every_form_passes(tmp_path, capsys, name, make):
+def test_a_complete_dataset_of_every_form_passes(tmp_path, capsys, name, make):
     rows = make(tmp_path / "root")
     assert main([name, "--root", str(tmp_path / "root")]) == 0
     said = capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_tables_without_a_row_do_not_pass(tmp_path, capsys, name, make):
     assert all(f"\n  {path.name} holds no row" in said for path in tables)
 
 
-def test_a_piece_of_a_table_does_not_pass_for_the_whole(tmp_path, capsys):
+def test_a_shard_of_a_table_does_not_pass_for_the_whole(tmp_path, capsys):
     worldsense_parquet(tmp_path)
     (tmp_path / "data/test-00000-of-00001.parquet").rename(tmp_path / "data/test-00000-of-00002.parquet")
     assert main(["worldsense", "--root", str(tmp_path)]) == 1
@@ -136,7 +136,7 @@ def test_nothing_at_all_does_not_pass(monkeypatch, capsys):
     assert "missing:\n  there is no sample" in capsys.readouterr().out
 
 
-def test_a_selection_of_which_nothing_is_left_does_not_pass(tmp_path, capsys):
+def test_an_empty_selection_does_not_pass(tmp_path, capsys):
     worldsense_json(tmp_path)
     for k in (0, 1):
         shutil.copy(tmp_path / "videos/dvOk2.mp4", tmp_path / f"videos/dvOk{k}.mp4")  # it lasts too long
@@ -144,7 +144,7 @@ def test_a_selection_of_which_nothing_is_left_does_not_pass(tmp_path, capsys):
     assert "missing:\n  there is no sample of this selection" in capsys.readouterr().out
 
 
-def test_a_benchmark_that_is_not_there_says_what_to_do(tmp_path, capsys, monkeypatch):
+def test_the_message_for_a_missing_dataset_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("AVSINK_DATA", raising=False)
     assert main(["worldsense"]) == 1
     assert "python -m avsink.datasets.fetch worldsense --root DIR" in capsys.readouterr().err
@@ -164,7 +164,7 @@ def test_zips_that_are_still_packed_are_named(tmp_path, capsys):
     write_table(tmp_path / "test.csv", [speakerbench_row(0, audio_visual_path="audiovisual/vid9_0_1.mp4")])
     assert main(["av-speakerbench", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
-    assert "audiovisual_chunk_1.zip is not wholly unpacked; unpack it with `python -m avsink.datasets.fetch" in said
+    assert "audiovisual_chunk_1.zip is not fully unpacked; unpack it with `python -m avsink.datasets.fetch" in said
     with zipfile.ZipFile(tmp_path / "audiovisual_chunk_2.zip", "w") as archive:
         archive.writestr("audiovisual/vid9_0_1.mp4", b"another")
     assert main(["av-speakerbench", "--root", str(tmp_path)]) == 1

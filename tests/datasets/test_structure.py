@@ -45,11 +45,11 @@ def question(parts):
         (f"Audio: [audio1] images: {IMAGES} Which of them fits best?", (R, C, Q), " Which of them fits best?"),
         (f"[audio1] is heard; which of these images fits? {IMAGES}", (R, Q, C),
          " is heard; which of these images fits? "),
-        # no words just before the reference, though it is last: the longest text
+        # no words just before the reference: the longest text
         (f"Which of {IMAGES}, [audio1] fits? I want it said", (C, R, Q), " fits? I want it said"),
-        # the rule taken by its word: one word before a reference that is last is the question
+        # the rule taken literally: one word before a reference that is last is the question
         (f"Which of these images fits the sound best? {IMAGES} Sound: [audio1]", (C, Q, R), " Sound: "),
-        # of equally long texts the first
+        # the first of equally long texts
         (f"one two [audio1] {IMAGES} three four", (Q, R, C), "one two "),
         # a label before each candidate
         ("First [img1] second [img2] which fits [audio1]", (C, Q, R), " which fits "),
@@ -67,7 +67,7 @@ def test_structure_and_question(text, order, asked):
     "text", ["What of [audio1] and [img1]?", "[audio1] and [audio2], [img1] and [img2]?", f"{IMAGES}?", "[audio1]?",
              "[video1] [img1] or [audio1]?", f"{IMAGES} [audio1]"]
 )  # fmt: skip
-def test_what_is_no_matching_keeps_clips_and_questions(text):
+def test_other_questions_keep_clips_and_question(text):
     parts, _ = read(text)
     assert structure(parts) == () and direction(parts) == ""
     assert {part.role for part in parts} <= {"clip", "question"}
@@ -77,7 +77,7 @@ def test_media_in_the_options_are_the_candidates():
     parts, options = read("Which sound fits [img1]?", *(f"[audio{k}]" for k in range(1, 5)))
     assert structure(parts, options) == (Q, R, C) and question(parts) == ["Which sound fits "]
     assert [option.role for option in options] == ["candidate"] * 4
-    parts, options = read("Which fits?", "[img1]", "[audio1]", "[audio2]")  # a reference among the options is none
+    parts, options = read("Which fits?", "[img1]", "[audio1]", "[audio2]")  # a reference cannot be an option
     assert structure(parts, options) == ()
 
 

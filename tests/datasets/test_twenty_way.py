@@ -1,4 +1,4 @@
-"""The 20-way item: fixed sets of labels, an order of its own for each item, and one right answer."""
+"""The 20-way item: fixed sets of labels, an own order for each item, and one right answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_label_is_asked_once_in_a_set_of_20_that_its_group_shares():
         asked = [label for label in case.labels if drawn.asked[label] is case]
         own = set(GROUPS[case.group])
         assert len(case.labels) == 20 and set(asked) == own & set(asked)
-        assert not (set(case.labels) - set(asked)) & own  # confusers come from other groups
+        assert not (set(case.labels) - set(asked)) & own  # distractors come from other groups
     sizes = [sum(drawn.asked[label] is case for label in case.labels) for case in drawn.cases[:2]]
     assert sorted(sizes) == [11, 12]
 
@@ -43,15 +43,15 @@ def test_a_given_set_comes_first_and_the_rest_is_drawn():
     assert {drawn.of(label).name for label in own} == {"study"}
     assert drawn.of(GROUPS["animals"][11]).name == "animals"
     assert {case.group for case in drawn.cases} == {"study", "people", "animals"}
-    with pytest.raises(ValueError, match="the case 'study' has 19 labels of its own; 20 are expected"):
+    with pytest.raises(ValueError, match="the case 'study' has 19 different labels; 20 are expected"):
         draw(GROUPS, given={"study": [*own[:19], own[0]]})
-    with pytest.raises(ValueError, match="needs 20 different labels, and there are only 3|cannot be made"):
+    with pytest.raises(ValueError, match="needs 20 different labels, but there are only 3|cannot be made"):
         draw({"all": ["a", "b", "c"]})
     with pytest.raises(ValueError, match="'unheard' is in no set of 20 labels"):
         drawn.of("unheard")
 
 
-def test_two_spellings_of_one_name_never_stand_together():
+def test_two_spellings_of_one_name_are_never_in_one_set():
     assert names("Mouse (animal)") == names("mouse") == {"mouse"} and names("alligator/crocodile") == {
         "alligator",
         "crocodile",

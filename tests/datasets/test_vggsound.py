@@ -85,10 +85,10 @@ def test_given_sets_come_from_cases_json(root):
         assert [sample.category for sample in loaded.samples][0] == "study"
         assert set(loaded.samples[0].options) == set(own)
         (root / "cases.json").write_text("[1]")
-        with pytest.raises(TableError, match="cases.json is no object of lists of labels"):
+        with pytest.raises(TableError, match="cases.json is not an object of lists of labels"):
             load("vggsound", root)
         (root / "cases.json").write_text('{"study": ["a"]}')
-        with pytest.raises(TableError, match="the case 'study' has 1 labels of its own"):
+        with pytest.raises(TableError, match="the case 'study' has 1 different labels"):
             load("vggsound", root)
     finally:
         (root / "cases.json").unlink()
@@ -109,8 +109,8 @@ BROKEN = [
     (["--U7joUcTCo_000000.mp4", ""], "it has no label"),
     (["--U7joUcTCo_000000.mp4", "unheard of"], "its label 'unheard of' is in no set of 20 labels"),
     (["", "playing tennis"], "it has no clip"),
-    (["tooshort_000000.mp4", "playing tennis"], "is no name of a clip"),
-    (["../../secret.mp4", "playing tennis"], "is no name of a clip"),
+    (["tooshort_000000.mp4", "playing tennis"], "is not a clip name"),
+    (["../../secret.mp4", "playing tennis"], "is not a clip name"),
     (["zzzzzzzzzzz_000000.mp4", "playing tennis"], "missing clip zzzzzzzzzzz_000000.mp4"),
 ]
 

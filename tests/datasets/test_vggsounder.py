@@ -1,4 +1,4 @@
-"""VGGSounder: several labels a clip, one of which is asked; the version is pinned, and said."""
+"""VGGSounder: several labels per clip, one of which is asked; the version is pinned and reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_seen_and_heard_comes_before_heard_alone(root):
     assert label_of((animals[0], "A"), (tennis, "AV")) == tennis
     assert label_of((animals[0], "A"), (tennis, "A")) == animals[0]
     assert label_of((tennis, "V"), (animals[0], "A")) == animals[0]
-    assert label_of((animals[0], "AV"), (animals[1], "AV"), (tennis, "A")) == tennis  # of the animals two are right
+    assert label_of((animals[0], "AV"), (animals[1], "AV"), (tennis, "A")) == tennis  # two animals would be right
 
 
 def test_versions_are_told_by_the_number_of_rows(root):
@@ -100,7 +100,7 @@ def test_versions_are_told_by_the_number_of_rows(root):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Installs a package of a version, with the files that are named."""
+    """A function that installs a package of a version with the named files."""
 
     def install(version, *names):
         folder = tmp_path / "site" / "vggsounder"
@@ -125,7 +125,7 @@ def test_the_labels_of_the_pip_package(root, package):
     assert loaded.tables == (packaged(),) and packaged().name == "vggsounder.csv"
 
 
-def test_a_newer_package_is_refused_unless_it_brings_the_old_labels(root, package):
+def test_a_newer_package_without_the_old_labels_is_refused(root, package):
     package("1.0", "vggsounder.csv")
     with pytest.raises(MissingData, match="the installed vggsounder is 1.0 and has no labels of 0.1.6: `pip install"):
         load_sounder(root)
@@ -153,7 +153,7 @@ BROKEN = [
     ([STEMS[1], "animal 3", "AV", "no", False, False], "its background_music is 'no'; True or False is expected"),
     ([STEMS[1], "unheard of", "AV", False, False, False], "its label 'unheard of' is in no set of 20 labels"),
     ([STEMS[1], "animal 3", "V", False, False, False], "none of its labels is heard"),
-    (["x", "animal 3", "AV", False, False, False], "is no name of a clip"),
+    (["x", "animal 3", "AV", False, False, False], "is not a clip name"),
     (["zzzzzzzzzzz_000000", "animal 3", "AV", False, False, False], "missing clip zzzzzzzzzzz_000000.mp4"),
     (["", "animal 3", "AV", False, False, False], "it has no video_id"),
 ]

@@ -1,4 +1,4 @@
-"""WorldSense: three published forms, three or four options, and videos that are asked how long they are."""
+"""WorldSense: three published forms, three or four options, and durations that are read from the files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def record(k: int = 0, **changes) -> dict:
 
 
 def loaded_from(root, records: list[tuple[str, object]]):
-    """Of pairs, because a file may hold a key twice."""
+    """Load from pairs, because a file may repeat a key."""
     text = ",".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in records)
     (root / "worldsense_qa.json").write_text("{" + text + "}", encoding="utf-8")
     return load(root)
@@ -97,21 +97,21 @@ def test_a_video_is_found_wherever_its_archive_was_unpacked(tmp_path):
     (tmp_path / "other").mkdir()
     shutil.copy(tmp_path / "worldsense_videos_0/videos/dvOk0.mp4", tmp_path / "other/dvOk0.mp4")
     reasons = {problem.reason for problem in load(tmp_path).problems}
-    assert reasons == {f"missing file videos/dvOk0.mp4 (looked in {tmp_path})"}  # which of the two cannot be told
+    assert reasons == {f"missing file videos/dvOk0.mp4 (looked in {tmp_path})"}  # there are two of that name
 
 
 BROKEN = [
     (worldsense_question(answer="D", candidates=["A. x", "B. y", "C. z"]), "a letter from A to C is expected"),
     (worldsense_question(candidates=["A. x", "B. y"]), "it has 2 options; 3 or 4 are expected"),
     (worldsense_question(candidates="A. x"), "its candidates cannot be read as a list"),
-    (worldsense_question(candidates=None), "its candidates is no list"),
+    (worldsense_question(candidates=None), "its candidates is not a list"),
     (worldsense_question(task_type=None), "it has no task_type"),
     (worldsense_question(task_domain=""), "it has no task_domain"),
-    (worldsense_question(question=["?"]), "its question is no text"),
+    (worldsense_question(question=["?"]), "its question is not text"),
     (worldsense_question(video_id="dvOk1"), "its task1 is that of another video, dvOk1"),
     (worldsense_question(video="dvOk1"), "its task1 is that of another video, dvOk1"),
-    (None, "its task1 is no object"),
-    ("?", "its task1 is no object"),
+    (None, "its task1 is not an object"),
+    ("?", "its task1 is not an object"),
 ]
 
 
@@ -146,10 +146,10 @@ def test_records_without_a_question_repeated_or_of_another_video_are_problems(ro
     assert [sample.id for sample in loaded.samples] == ["worldsense/dvOk0/task0"]
     assert [(problem.id, problem.reason[:35]) for problem in loaded.problems] == [
         ("worldsense/dvOk1", "its record has no question (no key "),
-        ("worldsense/dvOk0/task0", "another row with this id stands at "),
+        ("worldsense/dvOk0/task0", "another row with this id is at worl"),
         ("worldsense/dvOk2/task0", "its record is that of another video"),
         ("worldsense/nowhere/task0", "missing file videos/nowhere.mp4 (lo"),
-        ("worldsense/dvOk4", "its record is no object"),
+        ("worldsense/dvOk4", "its record is not an object"),
     ]
 
 
@@ -160,7 +160,7 @@ def test_a_table_twice_is_all_problems(tmp_path):
     assert len(loaded.samples) == len(rows) and [p.id for p in loaded.problems] == ["worldsense/0", "worldsense/1"]
 
 
-def test_the_selection_asks_the_file_and_not_the_bucket(tmp_path):
+def test_the_selection_reads_durations_from_the_files(tmp_path):
     worldsense_json(tmp_path)
     assert {sample.truth["duration"] for sample in load(tmp_path).samples} == {"<1min"}
     samples = load_samples("worldsense", root=tmp_path, selection="knockout")
@@ -175,7 +175,7 @@ def test_the_selection_asks_the_file_and_not_the_bucket(tmp_path):
         load_samples("worldsense", root=tmp_path, selection="knockout")
 
 
-def test_a_video_that_cannot_say_how_long_it_is_becomes_a_problem(tmp_path):
+def test_a_video_without_a_duration_becomes_a_problem(tmp_path):
     worldsense_json(tmp_path)
     (tmp_path / "videos/dvOk0.mp4").write_bytes(b"no video")
     loaded = selections.select(load(tmp_path), "knockout")
@@ -183,11 +183,11 @@ def test_a_video_that_cannot_say_how_long_it_is_becomes_a_problem(tmp_path):
     assert "cannot be decoded" in loaded.problems[0].reason
 
 
-def test_what_is_no_worldsense_is_refused(tmp_path):
+def test_a_folder_without_worldsense_is_refused(tmp_path):
     with pytest.raises(MissingData, match="no WorldSense in .*: there is no worldsense_qa.json"):
         load(tmp_path)
     (tmp_path / "worldsense_qa.json").write_text("[]")
-    with pytest.raises(TableError, match="no object of records"):
+    with pytest.raises(TableError, match="not an object with one record per video"):
         load(tmp_path)
 
 

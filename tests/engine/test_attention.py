@@ -1,4 +1,4 @@
-"""The attention function, and attention put together from parts, against softmaxes written out."""
+"""The attention function, and attention merged from parts, against softmaxes written out."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ LAYER = SimpleNamespace(layer_idx=2, is_causal=True, num_key_value_groups=2)
 
 @pytest.fixture
 def qkv():
-    """query (2, 4 heads, N, N), key (2, 2 heads, N, N), and identity values: the output is the attention weights."""
+    """Make query (2, 4 heads, N, N), key (2, 2 heads, N, N), identity values: the output is the attention weights."""
     noise = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, 4, N, N, generator=noise), torch.randn(2, 2, N, N, generator=noise)
     return query, key, torch.eye(N).expand(2, 2, N, N)
@@ -50,10 +50,10 @@ def test_by_itself_it_is_transformers_sdpa_to_the_last_bit(qkv):
     assert torch.equal(attention.plain(LAYER, *qkv, None, scaling=N**-0.5), expected)
 
 
-def test_a_reader_takes_its_place_and_leaves_also_after_an_error(qkv):
-    with substituted(lambda module, query, key, value, mask, **kwargs: query * kwargs["scaling"]):
+def test_a_substitute_takes_its_place_and_leaves_also_after_an_error(qkv):
+    with substituted(by=lambda module, query, key, value, mask, **kwargs: query * kwargs["scaling"]):
         assert torch.equal(attention.attention(LAYER, *qkv, None, scaling=2.0)[0], 2 * qkv[0])
-    with pytest.raises(RuntimeError), substituted(lambda *args, **kwargs: None):
+    with pytest.raises(RuntimeError), substituted(by=lambda *args, **kwargs: None):
         raise RuntimeError
     expected, _ = sdpa_attention_forward(LAYER, *qkv, None, scaling=N**-0.5)
     assert torch.equal(attention.attention(LAYER, *qkv, None, scaling=N**-0.5)[0], expected)

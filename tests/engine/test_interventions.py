@@ -33,21 +33,21 @@ def test_what_does_the_same_is_known_as_the_same():
     ("make", "says"),
     [
         (lambda: Block([-1], [2], [0]), "Block.source: position -1"),
-        (lambda: Block([1], torch.tensor([0.5]), [0]), "Block.target: positions are a list of whole numbers"),
-        (lambda: Block(torch.ones(4, dtype=torch.bool), [2], [0]), "Block.source: positions are a list of whole"),
+        (lambda: Block([1], torch.tensor([0.5]), [0]), "Block.target: positions must be a list of whole numbers"),
+        (lambda: Block(torch.ones(4, dtype=torch.bool), [2], [0]), "Block.source: positions must be a list of whole"),
         (lambda: Block(torch.zeros(2, 2, dtype=torch.long), [2], [0]), "Block.source"),
-        (lambda: Block([1], [2], [-1]), "Block.layers: -1 is no layer"),
-        (lambda: Block([1], [2], [1.5]), "Block.layers: 1.5 is no layer"),
+        (lambda: Block([1], [2], [-1]), "Block.layers: -1 is not a layer"),
+        (lambda: Block([1], [2], [1.5]), "Block.layers: 1.5 is not a layer"),
         (lambda: Block([1], [2], 3), "Block.layers: 3 is not a list of layers"),
         (lambda: Block(1, [2], [3]), "Block.source: 1 is not a list of positions"),
         (lambda: Reweight([1, 2], [2], 0.2, [0], target=[5]), "Reweight.boost and damp share the position 2"),
         (lambda: Reweight([1], [2], -0.2, [0], target=[5]), "Reweight.alpha"),
         (lambda: Reweight([1], [2], float("nan"), [0], target=[5]), "Reweight.alpha"),
-        (lambda: Block([[1, 2], [3]], [2], [0]), "Block.source: positions are a list of whole numbers"),
-        (lambda: Block("abc", [2], [0]), "Block.source: positions are a list of whole numbers"),
-        (lambda: Block([2**70], [2], [0]), "Block.source: positions are a list of whole numbers"),
+        (lambda: Block([[1, 2], [3]], [2], [0]), "Block.source: positions must be a list of whole numbers"),
+        (lambda: Block("abc", [2], [0]), "Block.source: positions must be a list of whole numbers"),
+        (lambda: Block([2**70], [2], [0]), "Block.source: positions must be a list of whole numbers"),
         (lambda: Reweight([1], [2], "x", [0], target=[5]), "Reweight.alpha"),
-        (lambda: Discard([1], after_layer=-1), "Discard.after_layer: -1 is no layer"),
+        (lambda: Discard([1], after_layer=-1), "Discard.after_layer: -1 is not a layer"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(make, says):
@@ -60,7 +60,7 @@ def test_what_cannot_be_meant_is_refused_at_once(make, says):
     [
         (
             lambda run: Block([0], [run.states.n], [0]),
-            "Block.target: position 47 is outside of the prompt, which has 47",
+            "Block.target: position 47 is outside the prompt, which has 47",
         ),
         (lambda run: Block([99], [3], []), "Block.source: position 99"),
         (lambda run: Block([0], [1], [0, 4]), "Block.layers: there is no layer 4; this model's are 0 to 3"),
@@ -115,12 +115,12 @@ def test_what_changes_nothing_changes_nothing(run):
         Block([], [5], [0]),
         Block([5], [], [0]),
         Block([5], [8], []),
-        Block([20, 30], [5, 10, 19], range(4)),  # every target stands before its sources
+        Block([20, 30], [5, 10, 19], range(4)),  # every target comes before its sources
         Block([5], range(6, n - 1), [3]),  # in the last layer, and not for the last token
         Restore([], range(4), run.states),
         Restore(range(n), [], run.states),
         Discard([], after_layer=0),
-        Discard(range(n), after_layer=3),  # behind the last layer
+        Discard(range(n), after_layer=3),  # after the last layer
         Reweight([], [], 0.5, range(4), target=[last]),
         Reweight([1], [2], 0.5, range(4), target=[]),
     ]

@@ -43,7 +43,7 @@ def _give_causal_mask(module, args, kwargs):
 @pytest.fixture(params=["at once", "query by query"])
 def blocks(request, monkeypatch):
     if request.param == "query by query":
-        monkeypatch.setattr(module, "SCORES", 1)
+        monkeypatch.setattr(module, "WEIGHTS", 1)
 
 
 def test_the_last_tokens_attention_by_group(model, inputs, eager):
@@ -74,7 +74,7 @@ def test_what_each_token_receives_from_later_queries(model, inputs, eager, block
                 torch.testing.assert_close(found[name][:, key], expected, atol=1e-6, rtol=0)
 
 
-def test_how_large_tokens_are_at_the_entry_of_each_layer(model, inputs, eager):
+def test_norms_of_tokens_at_the_input_of_each_layer(model, inputs, eager):
     states, dims = eager[1], (7, 100)
     [found] = observe(model, inputs, [Norms(dims)])
     torch.testing.assert_close(found["l2"], states.norm(dim=-1), rtol=1e-5, atol=1e-5)
@@ -122,7 +122,7 @@ def test_observers_hold_no_map(model, inputs):
         (lambda n: Norms([128]), "Norms: there is no dimension 128"),
     ],
 )
-def test_what_cannot_be_observed_is_named(model, inputs, observer, says):
+def test_an_argument_that_does_not_fit_the_model_is_named(model, inputs, observer, says):
     with pytest.raises(ValueError, match=says):
         observe(model, inputs, [observer(inputs.layout.n)])
 
@@ -132,13 +132,13 @@ def test_positions_count_once(model, inputs):
     torch.testing.assert_close(once, twice, atol=0, rtol=0, equal_nan=True)
 
 
-def test_weights_are_formed_for_some_queries_at_a_time(model, inputs, monkeypatch):
+def test_weights_are_computed_for_some_queries_at_a_time(model, inputs, monkeypatch):
     sizes = []
     weights = module._weights
     monkeypatch.setattr(
         module, "_weights", lambda q, k, rows, **kw: sizes.append(len(rows)) or weights(q, k, rows, **kw)
     )
-    monkeypatch.setattr(module, "SCORES", 4 * 4 * inputs.layout.n * 3)  # of three queries, for four heads
+    monkeypatch.setattr(module, "WEIGHTS", 4 * 4 * inputs.layout.n * 3)  # for three queries and four heads
     observe(model, inputs, [ColumnMeans(video=inputs.layout.video)])
     assert max(sizes) == 3 and sum(sizes) == 4 * len(inputs.layout.video)
 
@@ -166,6 +166,6 @@ def test_maps_keep_the_strongest_weight_of_each_square(model, inputs, eager, blo
         torch.testing.assert_close(weights, expected, atol=1e-6, rtol=0)
 
 
-def test_maps_of_layers_that_are_not_there(model, inputs):
+def test_maps_of_missing_layers_are_refused(model, inputs):
     with pytest.raises(ValueError, match="no layer 9"):
         observe(model, inputs, [Maps([1, 9])])

@@ -1,10 +1,10 @@
-"""The engine against its claims: exact whatever the memory and the order, edges at exactly 0, nothing recomputed."""
+"""The engine against its claims: exact whatever the memory and the order, cut edges at exactly 0."""
 
 import pytest
 import torch
 from tiny import TinyModel, prompt
 
-from avsink.engine import attention, replay, replay_attention
+from avsink.engine import attention, partial_softmax, replay, replay_attention
 from avsink.engine import run as runs
 from avsink.engine.interventions import Block, Discard, Restore, Reweight
 from avsink.engine.key_partition import KeyPartition
@@ -78,14 +78,14 @@ def test_less_memory_means_fewer_rows_at_a_time(model, run, other, monkeypatch):
     assert work < more
 
 
-def test_everything_patched_is_the_other_run(run, other):
+def test_everything_restored_is_the_other_run(run, other):
     everything = Restore(range(run.states.n), range(4), other.states)
     torch.testing.assert_close(run.replay([everything])[0], other.probabilities, atol=1e-6, rtol=0)
     media = torch.cat([run.inputs.layout.video, run.inputs.layout.audio])
     torch.testing.assert_close(
         run.replay([Restore(media, [0], other.states)])[0], other.probabilities, atol=1e-6, rtol=0
     )
-    itself = Restore([5], range(4), run.states)  # computes all rows behind it again
+    itself = Restore([5], range(4), run.states)  # computes all later rows again
     assert run.cost([itself]).rows > 0
     torch.testing.assert_close(run.replay([itself])[0], run.probabilities, atol=1e-6, rtol=0)
 
@@ -144,7 +144,7 @@ def test_a_bar_counts_layer_rows(run, monkeypatch):
     assert not hidden and also_hidden
 
 
-def test_a_share_of_the_free_memory_is_taken(run, monkeypatch):
+def test_a_quarter_of_the_free_memory_is_used(run, monkeypatch):
     asked = []
     monkeypatch.setattr(runs, "_free", lambda device: 4_000)
     monkeypatch.setattr(
@@ -158,7 +158,7 @@ def test_a_share_of_the_free_memory_is_taken(run, monkeypatch):
 
 
 def test_an_error_inside_leaves_the_model_as_it_was(model, run, monkeypatch):
-    monkeypatch.setattr(replay.attention, "merge", lambda *parts: 1 / 0)
+    monkeypatch.setattr(partial_softmax, "merge", lambda *parts: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run.replay([Block([3], run.inputs.layout.last, [0])])
     assert attention._substitute.get() is None
@@ -199,11 +199,10 @@ def one_layer(noise):
 
 
 @pytest.mark.parametrize("seed", range(48))
-def test_every_way_of_reading_gives_the_weights_of_one_softmax(seed, monkeypatch):
-    """Random rows that are computed, lent, given and gone, with cut and rescored edges, several steps side by side."""
-    monkeypatch.setattr(
-        "avsink.engine.key_partition.FEW", [4, 10**9, 0.5][seed % 3]
-    )  # with and without clean keys apart
+def test_every_partition_gives_the_weights_of_one_softmax(seed, monkeypatch):
+    """Random rows that are computed, key-only, given and gone, cut and rescored edges, several steps at once."""
+    # with and without a prefix
+    monkeypatch.setattr("avsink.engine.key_partition.FEW", [4, 10**9, 0.5][seed % 3])
     monkeypatch.setattr("avsink.engine.patches.WORTH", [2**16, 0][seed % 2])  # with and without patches
     monkeypatch.setattr("avsink.engine.patches.KINDS", [4, 1][seed // 2 % 2])
     noise = torch.Generator().manual_seed(seed)
@@ -214,27 +213,27 @@ def test_every_way_of_reading_gives_the_weights_of_one_softmax(seed, monkeypatch
     partitions += partitions[-1:]
     sizes = [len(step.rows) for step in steps]
     query, key = (torch.randn(1, heads, sum(sizes), N, generator=noise) for heads in (HEADS, KEY_HEADS))
-    lent = torch.randn(KEY_HEADS, sum(len(step.lent) for step in steps), N, generator=noise)
+    only_keys = torch.randn(KEY_HEADS, sum(len(step.key_only) for step in steps), N, generator=noise)
 
     own = torch.cat([torch.eye(N)[step.rows] for step in steps]).expand(1, KEY_HEADS, -1, -1)  # values of own rows
-    lent_values = torch.cat([torch.eye(N)[step.lent] for step in steps]).expand(KEY_HEADS, -1, -1)
-    read = replay_attention.ReplayAttention(
-        clean, 0, partitions, replay_attention.Masks(10**6), lent=(lent, lent_values)
+    only_values = torch.cat([torch.eye(N)[step.key_only] for step in steps]).expand(KEY_HEADS, -1, -1)
+    attend = replay_attention.ReplayAttention(
+        clean, 0, partitions, replay_attention.Masks(10**6), key_only=(only_keys, only_values)
     )
-    found = read(None, query, key, own, None, scaling=N**-0.5)[0].transpose(0, 1)  # (heads, rows, N)
+    found = attend(None, query, key, own, None, scaling=N**-0.5)[0].transpose(0, 1)  # (heads, rows, N)
 
-    start = lender = 0
+    start = only_start = 0
     for step in steps:
-        stop, lending = start + len(step.rows), lender + len(step.lent)
+        stop, only_stop = start + len(step.rows), only_start + len(step.key_only)
         keys = clean.keys[0].clone()
         for positions, states in step.given:
             keys[:, positions] = states.keys[0][:, positions]
-        keys[:, step.lent] = lent[:, lender:lending]
+        keys[:, step.key_only] = only_keys[:, only_start:only_stop]
         keys[:, step.rows] = key[0, :, start:stop]
         expected, cut = _by_hand(query[0, :, start:stop], keys, step)
         torch.testing.assert_close(found[:, start:stop], expected, atol=2e-6, rtol=0)
         assert (found[:, start:stop][:, cut] == 0).all(), "a cut edge is read"
-        start, lender = stop, lending
+        start, only_start = stop, only_stop
 
 
 def _random_step(noise, donor):

@@ -1,4 +1,4 @@
-"""Clean runs and replays, held against transformers' own eager attention with additive 4-D masks."""
+"""Clean runs and replays, compared with transformers' own eager attention and additive 4-D masks."""
 
 import copy
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_a_last_token_that_reads_nothing_knows_only_itself(model, inputs, run):
     torch.testing.assert_close(run.replay([alone]), other.replay([also_alone]), atol=1e-7, rtol=0)
 
 
-def test_letters_are_read_from_the_whole_vocabulary(run):
+def test_letters_are_measured_in_the_whole_vocabulary(run):
     assert set(run.letter_probabilities) == {"A", "B"}
     assert sum(run.letter_probabilities.values()) < 1
     assert run.predicted == max("AB", key=run.letter_probabilities.get)
@@ -112,8 +112,8 @@ def test_letters_are_read_from_the_whole_vocabulary(run):
 def test_a_letter_counts_in_its_more_probable_spelling(run):
     spaced = copy.copy(run.inputs)
     spaced.letters = {"A": (0, 1, 2)}
-    read = replace(run, inputs=spaced).letter_probabilities
-    assert read["A"] == pytest.approx(float(run.probabilities[:3].max()))
+    found = replace(run, inputs=spaced).letter_probabilities
+    assert found["A"] == pytest.approx(float(run.probabilities[:3].max()))
 
 
 def test_a_decoder_that_would_ignore_the_plan_is_an_error(inputs):
@@ -157,7 +157,7 @@ def test_a_decoder_that_works_between_its_layers_is_refused(model, inputs):
         hook.remove()
 
 
-def test_no_hook_is_left_behind(model, inputs):
+def test_all_hooks_are_removed(model, inputs):
     modules = [model.decoder, *model.decoder.layers]
     clean_run(model, inputs)
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in modules)

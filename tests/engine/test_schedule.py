@@ -21,7 +21,7 @@ def rows(plan, **kwargs):
     return [sum((node.step.rows.tolist() for node in nodes), []) for nodes in schedule([plan], **kwargs).layers]
 
 
-def test_a_window_needs_rows_behind_its_first_target_and_layers_from_its_first():
+def test_a_window_needs_rows_from_its_first_target_and_layers_from_its_first():
     late, last = list(range(30, N)), [N - 1]
     assert rows(Block([3], [30, 33], [1, 2])) == [[], [30, 33], late, late, late, last]
     assert rows(Block([3], [30, 33], [4])) == [[], [], [], [], [30, 33], last]
@@ -32,10 +32,10 @@ def test_a_window_needs_rows_behind_its_first_target_and_layers_from_its_first()
 
 def test_restored_rows_are_not_computed():
     everything, last, states = range(L), [N - 1], object()
-    behind = [i for i in range(11, N) if i not in (20, 30)]
-    assert rows(Restore([10, 20, 30], everything, states)) == [behind] * (L - 1) + [last]
-    held = rows(Restore([10, 20], [2, 3], states))  # their own outputs matter only behind layer 3
-    assert held[:2] == [[], []] and held[2] == [i for i in range(11, N) if i != 20] and held[3] == list(range(10, N))
+    later = [i for i in range(11, N) if i not in (20, 30)]
+    assert rows(Restore([10, 20, 30], everything, states)) == [later] * (L - 1) + [last]
+    found = rows(Restore([10, 20], [2, 3], states))  # their own outputs matter only after layer 3
+    assert found[:2] == [[], []] and found[2] == [i for i in range(11, N) if i != 20] and found[3] == list(range(10, N))
 
 
 def test_discarded_rows_are_not_computed():
@@ -104,7 +104,7 @@ def _layer_inputs(model, run, plan):
     return seen
 
 
-def test_a_run_states_its_work():
+def test_a_run_counts_the_work_of_its_replays():
     model = TinyModel(layers=4)
     run = clean_run(model, prompt(model))
     cost = run.cost([Block([3], [run.states.n - 1], [layer]) for layer in range(4)])

@@ -1,4 +1,4 @@
-"""The self-check: it passes where interventions work, and every seeded fault is caught by the check that names it."""
+"""The self-check: it passes where interventions work, and every seeded fault fails the check meant for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import avsink
-from avsink.engine import attention, observers, self_check
+from avsink.engine import attention, observers, partial_softmax, self_check
 from avsink.engine.attention import AttentionInterface, AttentionMaskInterface, sdpa_attention_forward, sdpa_mask
 from avsink.engine.interventions import Block, Restore
 from avsink.engine.self_check import SelfCheckFailed, check
@@ -44,7 +44,10 @@ def test_it_passes_in_half_precision(untrained):
 def test_the_message_names_check_versions_and_remedy(model, monkeypatch):
     monkeypatch.setattr(Block, "edges", lambda self, layer: ())
     said = failure(model)
-    assert 'self-check of untrained (torch.float32, cpu) failed at "a block closes": with all media blocked' in said
+    assert (
+        'self-check of untrained (torch.float32, cpu) failed at "a block cuts its edges": with all media blocked'
+        in said
+    )
     for version in (f"transformers {transformers.__version__}", f"torch {torch.__version__}", "avsink 0."):
         assert version in said
     assert "pip install -c constraints.txt transformers torch" in said and "avsink.load(..., check=False)" in said
@@ -115,10 +118,10 @@ def test_positions_that_are_not_interleaved_are_caught(model, monkeypatch):
         return torch.arange(tensors["input_ids"].shape[1]).expand(3, 1, -1)
 
     monkeypatch.setattr(model.adapter, "position_ids", plain)
-    assert '"positions are the interleaved ones": tokens of one temporal grid must share a time' in failure(model)
+    assert '"positions are the interleaved ones": tokens of a temporal grid must share one time' in failure(model)
 
 
-def test_sound_behind_the_picture_is_caught(model, monkeypatch):
+def test_sound_later_than_the_picture_is_caught(model, monkeypatch):
     own = model.adapter.position_ids
 
     def late(tensors, media, *, hf, processor):
@@ -133,7 +136,7 @@ def test_a_model_that_forgets_its_positions_is_caught(model, monkeypatch):
     forward = model.hf.forward
     monkeypatch.setattr(model.hf.model, "rope_deltas", None)  # which it would go on remembering
     monkeypatch.setattr(model.hf, "forward", lambda *args, position_ids, **kwargs: forward(*args, **kwargs))
-    assert '"positions are the interleaved ones": the decoder is given other positions' in failure(model)
+    assert '"positions are the interleaved ones": the decoder receives other positions' in failure(model)
 
 
 def test_a_position_rule_that_has_changed_is_caught(model, monkeypatch):
@@ -152,14 +155,16 @@ def test_a_position_rule_that_has_changed_is_caught(model, monkeypatch):
 
 def test_a_decoder_on_another_attention_is_caught(model, monkeypatch):
     monkeypatch.setattr(model.decoder.config, "_attn_implementation_internal", "sdpa")
-    assert "\"the attention function is in use\": the decoder is on 'sdpa'; load the model with" in failure(model)
+    assert "\"the attention function is in use\": the decoder's attention is 'sdpa'; load the model with" in failure(
+        model
+    )
 
 
 def test_one_layer_on_another_attention_is_caught(model, monkeypatch):
     config = copy.deepcopy(model.decoder.config)
     config._attn_implementation = "sdpa"
     monkeypatch.setattr(model.decoder.layers[1].self_attn, "config", config)
-    assert '"the attention function is in use": each of the 3 layers must attend through it once' in failure(model)
+    assert '"the attention function is in use": each of the 3 layers must call it once' in failure(model)
 
 
 def test_a_tower_on_our_attention_is_caught(model, monkeypatch):
@@ -182,14 +187,14 @@ def test_a_tower_on_our_attention_is_caught(model, monkeypatch):
 )
 def test_a_decoder_at_the_wrong_path_is_caught(model, monkeypatch, other):
     monkeypatch.setattr(model, "decoder", other(model))
-    assert '"the decoder is the one that answers": model.decoder must have layers and a norm' in failure(model)
+    assert '"the answer comes from the decoder": model.decoder must have layers and a norm' in failure(model)
 
 
 def test_another_head_is_caught(model, monkeypatch):
     other = copy.deepcopy(model.hf.get_output_embeddings())
     other.weight.data = other.weight.data.flip(0)
     monkeypatch.setattr(model.hf, "get_output_embeddings", lambda: other)
-    assert '"the decoder is the one that answers": what the head makes' in failure(model)
+    assert '"the answer comes from the decoder": logits from' in failure(model)
 
 
 # (f) a restore that downstream layers see but records do not
@@ -202,47 +207,47 @@ def test_records_made_ahead_of_others_hooks_are_caught(model, monkeypatch):
         return register(self, hook, **kwargs | {"prepend": True})
 
     monkeypatch.setattr(torch.nn.Module, "register_forward_pre_hook", ahead)
-    assert '"records show what layers are given": ' in (said := failure(model)) and "nor recorded" in said
+    assert '"records hold what layers receive": ' in (said := failure(model)) and "nor recorded" in said
 
 
-def test_records_that_miss_a_patch_behind_the_first_layer_are_caught(model, monkeypatch):
+def test_records_that_miss_a_change_after_the_first_layer_are_caught(model, monkeypatch):
     from avsink.engine import record
 
     hooks = record._hooks
 
-    def ahead(layers, listeners):  # the first layer's in their place, the others' before anybody else's
+    def ahead(layers, listeners):  # the first layer's as usual, the other layers' before anybody else's
         for layer in layers[1:]:
             register = layer.register_forward_pre_hook
             monkeypatch.setattr(layer, "register_forward_pre_hook", partial(register, prepend=True))
         return hooks(layers, listeners)
 
     monkeypatch.setattr(record, "_hooks", ahead)
-    assert '"records show what layers are given": ' in failure(model)
+    assert '"records hold what layers receive": ' in failure(model)
 
 
 # (g) faults of the engine
 
 
 def test_attention_merged_wrongly_is_caught(model, monkeypatch):
-    monkeypatch.setattr(attention, "merge", lambda one, other: one)
-    assert '"replays are exact": a replay with one token restored to what it was and the run' in failure(model)
+    monkeypatch.setattr(partial_softmax, "merge", lambda one, other: one)
+    assert '"replays are exact": a replay that restores one token to what it was and the run' in failure(model)
 
 
 def test_a_restore_that_is_ignored_is_caught(model, monkeypatch):
     monkeypatch.setattr(Restore, "given", lambda self, layer: None)
-    assert '"replays are exact": a replay with all rows of another run and that run' in failure(model)
+    assert '"replays are exact": a replay that restores all rows from another run and that run' in failure(model)
 
 
 def test_a_block_of_half_the_edges_is_caught(model, monkeypatch):
     edges = Block.edges
     monkeypatch.setattr(Block, "edges", lambda self, layer: edges(self, layer) if layer else ())
-    assert '"a block closes": two clips, with all media blocked, differ' in failure(model)
+    assert '"a block cuts its edges": two clips with all media blocked differ' in failure(model)
 
 
-def test_attention_that_adds_up_to_something_else_is_caught(model, monkeypatch):
+def test_attention_weights_with_another_sum_are_caught(model, monkeypatch):
     weights = observers._weights
     monkeypatch.setattr(observers, "_weights", lambda *args, **kwargs: 2 * weights(*args, **kwargs))
-    assert '"attention adds up to one": ' in failure(model)
+    assert '"attention weights sum to one": ' in failure(model)
 
 
 # What it leaves behind, and what it is not for
@@ -282,7 +287,7 @@ def test_it_leaves_everything_as_it_was_also_when_it_fails(model, monkeypatch):
 
     monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", broken)
     before = state(model)
-    assert '"nothing changes by itself": OSError: no such kernel' in failure(model)
+    assert '"without interventions nothing changes": OSError: no such kernel' in failure(model)
     assert state(model) == before
 
 

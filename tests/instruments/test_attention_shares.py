@@ -1,4 +1,4 @@
-"""Finding 1's measurements, against full attention maps and full passes with masks made by hand."""
+"""Measurements of Flow's Finding 1, against full attention maps and full passes with masks made by hand."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import TinyModel, prompt
 
+from avsink.engine.run import clean_run
 from avsink.instruments import attention_shares
 from avsink.sample import Media, Sample
 
@@ -92,7 +93,7 @@ def test_masking_is_a_full_pass_with_the_mask(model, sample):
         assert rows.loc[name, "p"] == pytest.approx(float(p[inputs.letters["A"][0]]), rel=1e-4)
 
 
-def test_norms_mark_what_is_far_larger_than_the_rest_and_say_where_it_stands(model, sample, monkeypatch):
+def test_norms_mark_tokens_that_are_far_larger_than_the_rest_and_say_where_they_are(model, sample, monkeypatch):
     rows = attention_shares.norms(model, sample, layers=[0, 2])
     n = model.prepare(sample).layout.n
     assert len(rows) == 2 * n and set(rows["layer"]) == {0, 2}
@@ -107,10 +108,15 @@ def test_norms_mark_what_is_far_larger_than_the_rest_and_say_where_it_stands(mod
 
 def test_dimensions_are_those_of_the_largest_tokens(model, sample):
     sizes = attention_shares.dimensions(model, sample, layer=1)
-    tops = attention_shares.shared_dimensions(sizes, most=2)
-    for token, rows in sizes.groupby("token"):
-        assert len(rows) == model.decoder.config.hidden_size
-        assert rows.nlargest(2, "magnitude")["dimension"].tolist() == tops[token]
+    inputs = model.prepare(sample)
+    states, layout = clean_run(model, inputs).states.inputs[1], inputs.layout
+    media = torch.cat([layout.video, layout.audio])
+    for token, group in (("largest system token", layout.system), ("largest media token", media)):
+        rows = sizes[sizes["token"] == token]
+        (position,) = rows["position"].unique()
+        assert position in group and states[position].norm() == states[group].norm(dim=-1).max()
+        assert rows["dimension"].tolist() == list(range(model.decoder.config.hidden_size))
+        assert rows["magnitude"].to_numpy() == pytest.approx(states[position].abs().numpy())
 
 
 def test_maps_are_below_the_diagonal_and_named(model, sample):

@@ -1,4 +1,4 @@
-"""The explorer of one clip: tokens lie where they come from, and who reads them is what full attention maps say."""
+"""The explorer of one clip: tokens lie where they come from, and their readers are those of full attention maps."""
 
 import numpy as np
 import pytest
@@ -40,6 +40,8 @@ def test_tokens_tile_their_frames_and_the_sound(model, sample, found):
     assert sound["x"].iloc[0] == 0 and sound["x2"].iloc[-1] == pytest.approx(1)
     assert sound["x2"].to_numpy()[:-1] == pytest.approx(sound["x"].to_numpy()[1:])
     assert found.wave["x2"].max() <= 1 and found.tokens["y2"].max() == pytest.approx(found.height)
+    chunk = {int(position): k for k, own in enumerate(layout.audio_chunks) for position in own}
+    assert sound["place"].tolist() == [f"sound token {at}, chunk {chunk[p]}" for at, p in enumerate(sound["position"])]
 
 
 def test_readers_are_those_of_the_full_attention_maps(model, sample, found):
@@ -74,11 +76,11 @@ def test_in_a_long_clip_it_is_said_whose_readers_are_not_known(model, sample, mo
     here = found.tokens[found.tokens["layer"] == 3]
     assert here.groupby("modality")["asked"].sum().to_dict() == {"audio": 3, "video": 3}
     assert set(found.readers["key"]) <= set(here[here["asked"]]["position"])
-    last = here.sort_values("position").iloc[-1]  # a sound behind all video
+    last = here.sort_values("position").iloc[-1]  # a sound after all video
     assert np.isnan(last["video"]) and last["text"] >= 0
 
 
-def test_a_number_beyond_the_samples_is_told(sample):
+def test_a_number_beyond_the_samples_is_refused(sample):
     assert nth([sample], 0) is sample
     with pytest.raises(ValueError, match="number: 5; there are 1 samples, so the last one is 0"):
         nth([sample], 5)

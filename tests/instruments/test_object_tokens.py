@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from avsink.datasets.masks.object_cells import object_cells
-from avsink.instruments.object_tokens import grid_of, located, of_sample
+from avsink.instruments.object_tokens import ObjectFinder, located
 from avsink.sample import SampleError
 from avsink.toyworld.held_out import read_manifest
 from avsink.toyworld.masks import masks, spans
@@ -26,13 +26,13 @@ def test_the_grid_is_the_processors(model, prepared):
     _, inputs = prepared
     t, h, w = inputs.tensors["video_grid_thw"][0].tolist()
     merge = model.hf.spatial_merge_size
-    assert grid_of(inputs) == (t, h // merge, w // merge)
+    assert inputs.grid == (t, h // merge, w // merge)
 
 
 def test_where_the_object_is_seen_and_heard(model, prepared):
     """Each video token by its own position ids; each audio token by its place in the sound."""
     sample, inputs = prepared
-    layout, grid = inputs.layout, grid_of(inputs)
+    layout, grid = inputs.layout, inputs.grid
     own = masks(sample.truth, fps=model.card.fps, size=96)
     found = located(inputs, masks=own, spans=spans(sample.truth), rate=25)
     assert set(found) == {"video", "audio"} and all(len(found[name]) for name in found)
@@ -57,7 +57,7 @@ def test_blocks_are_runs_of_audio(prepared):
     chunks = tuple(torch.arange(10 * k, 10 * k + 4) for k in range(5))
     longer = replace(inputs, layout=replace(inputs.layout, audio_chunks=chunks))
     assert located(longer, blocks=[4, 1])["audio"].tolist() == [10, 11, 12, 13, 40, 41, 42, 43]
-    with pytest.raises(ValueError, match="runs of audio tokens; blocks are known only where there are 5"):
+    with pytest.raises(ValueError, match="chunks of audio tokens; blocks are defined only for 5 chunks or more"):
         located(inputs, blocks=[0])
 
 
@@ -70,13 +70,9 @@ def test_what_cannot_be_located(prepared):
     with pytest.raises(ValueError, match="grids show .* frames, but there are 3 masks"):
         located(inputs, masks=np.zeros((3, 8, 8), dtype=bool))
     with pytest.raises(ValueError, match="shows no video"):
-        grid_of(replace(inputs, layout=replace(inputs.layout, frames=())))
-    turned = tuple(frame.flip(0) for frame in inputs.layout.frames)
-    with pytest.raises(ValueError, match="do not lie row by row"):
-        grid_of(replace(inputs, layout=replace(inputs.layout, frames=turned)))
-    mixed = (*inputs.layout.frames[:-1], inputs.layout.frames[-1][:1])
+        located(replace(inputs, grids=()), masks=np.zeros((4, 8, 8), dtype=bool))
     with pytest.raises(ValueError, match="pictures of different sizes"):
-        grid_of(replace(inputs, layout=replace(inputs.layout, frames=mixed)))
+        located(replace(inputs, grids=(*inputs.grids, (1, 1, 1))), masks=np.zeros((4, 8, 8), dtype=bool))
     assert located(inputs) == {}
 
 
@@ -88,10 +84,10 @@ def test_masks_of_an_odd_number_of_frames_are_as_many_as_the_frames(model, prepa
     (tmp_path / clip).mkdir()
     for k in range(2 * grids - 1):
         Image.fromarray(np.full((96, 96), 255, dtype=np.uint8)).save(tmp_path / clip / f"{k}.png")
-    found = of_sample(model, replace(sample, truth={}), masks=tmp_path)
+    found = ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}))
     assert found["video"].tolist() == inputs.layout.video.tolist()
     (tmp_path / clip / "0.png").unlink()
     with pytest.raises(
         SampleError, match=f"{grids} grids show {2 * grids} frames, but there are {2 * grids - 2} masks"
     ):
-        of_sample(model, replace(sample, truth={}), masks=tmp_path)
+        ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}))

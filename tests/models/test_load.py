@@ -94,13 +94,13 @@ def test_precision_reaches_weights_and_features(untrained, clips):
     ],
 )
 def test_accelerators_are_taken_with_the_precision_of_the_card(untrained, monkeypatch, accelerator, chosen, expected):
-    from avsink.models.families import qwen25_omni
+    from avsink.models.families.qwen25_omni import Qwen25Omni
 
     def asked(folder, *, dtype, device_map):
         raise InterruptedError((device_map, dtype))
 
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
-    monkeypatch.setattr(qwen25_omni, "load", asked)
+    monkeypatch.setattr(Qwen25Omni, "load", staticmethod(asked))
     with pytest.raises(InterruptedError) as caught:
         avsink.load(untrained, **chosen)
     assert caught.value.args[0] == expected

@@ -5,9 +5,11 @@ import pytest
 
 import avsink
 from avsink.charts import descriptions
-from avsink.instruments import discarding
+from avsink.instruments import discarding, knockout
 from avsink.instruments.attention_shares import GROUPS, MASKS
-from avsink.papers.flow import measure, reported
+from avsink.papers import flow
+from avsink.papers.flow import reported
+from avsink.papers.tables import paper
 
 
 @pytest.fixture(scope="module")
@@ -20,23 +22,20 @@ def samples(task, n):
 
 
 def test_what_one_page_has_measured_the_next_one_reads(model, tmp_path):
-    keep = {"data": "toyworld", "root": str(tmp_path)}
     few = samples("match the reference", 2)
-    first = measure.pathways(model, few, k=3, pathways=measure.INTERLEAVED, **keep)
-    again = measure.pathways(model, few, k=3, pathways=measure.INTERLEAVED, **keep)
+    first = avsink.measure(knockout.sweep, model, few, k=3, pathways=flow.INTERLEAVED, root=tmp_path)
+    again = avsink.measure(knockout.sweep, model, few, k=3, pathways=flow.INTERLEAVED, root=tmp_path)
     assert (first.computed, again.computed) == (2, 0)
     pd.testing.assert_frame_equal(first.rows, again.rows)
-    assert set(first.rows["pathway"]) == set(measure.INTERLEAVED)
+    assert set(first.rows["pathway"]) == set(flow.INTERLEAVED)
     assert set(first.rows["structure"]) == {"candidates, question, reference"}
-    assert measure.pathways(model, few, k=1, pathways=measure.INTERLEAVED, **keep).computed == 2
+    assert avsink.measure(knockout.sweep, model, few, k=1, pathways=flow.INTERLEAVED, root=tmp_path).computed == 2
 
 
 def test_discarding_agrees_with_replays_on_the_real_model(model, tmp_path):
     (sample,) = samples("anchor and target", 1)
     after = {"Video": 2, "Audio": 3, "NonOptQ": 5}
-    rows = measure.discarding(model, [sample], after=after, data="toyworld", root=str(tmp_path)).rows.set_index(
-        "config"
-    )
+    rows = avsink.measure(discarding.compare, model, [sample], after=after, root=tmp_path).rows.set_index("config")
     inputs = model.prepare(sample)
     run = avsink.clean_run(model, inputs)
     plans = discarding.configurations(inputs.layout, after=after)
@@ -48,20 +47,20 @@ def test_discarding_agrees_with_replays_on_the_real_model(model, tmp_path):
 
 
 def curve(pathway, lows):
-    """Rows of `flow.onward`: 20 samples, a category, the same Δp for all."""
+    """Rows of `knockout.onward`: 20 samples, a category, the same Δp for all."""
     rows = [(f"s{i}", "c", pathway, layer, low) for i in range(20) for layer, low in enumerate(lows, start=-1)]
     return pd.DataFrame(rows, columns=["sample", "category", "pathway", "layer", "delta_p"])
 
 
 def test_layers_come_from_closing_all_ways_out_behind_them():
     rows = pd.concat([curve("Video↛Others", [-1, -1, 0, 0]), curve("Audio↛Others", [0, 0, 0, 0])])
-    assert measure.layers_to_discard(rows, n_layers=4) == {"Video": 1, "Audio": -1}
-    assert measure.layers_to_discard(pd.DataFrame(), n_layers=4) == {}
+    assert flow.layers_to_discard(rows, n_layers=4) == {"Video": 1, "Audio": -1}
+    assert flow.layers_to_discard(pd.DataFrame(), n_layers=4) == {}
 
 
 def test_onward_is_a_full_pass_with_the_ways_closed_to_the_end(model, tmp_path):
     (sample,) = samples("anchor and target", 1)
-    rows = measure.onward(model, [sample], interleaved=False, data="toyworld", root=str(tmp_path)).rows
+    rows = avsink.measure(knockout.onward, model, [sample], pathways=flow.OUT["clip"], root=tmp_path).rows
     inputs = model.prepare(sample)
     run = avsink.clean_run(model, inputs)
     others = [p for p in range(inputs.layout.n) if p not in set(inputs.layout.video.tolist())]
@@ -75,21 +74,16 @@ def test_onward_is_a_full_pass_with_the_ways_closed_to_the_end(model, tmp_path):
 
 def test_a_page_refuses_what_it_is_not_about():
     clips, matches = samples("anchor and target", 2), samples("match the reference", 2)
-    measure.require(clips, "clip")
-    measure.require(matches, "interleaved")
-    with pytest.raises(ValueError, match="questions about one clip; 2 of 2 samples are not"):
-        measure.require(matches, "clip")
     with pytest.raises(ValueError, match="several kinds, clip and interleaved"):
-        measure.kind_of([*clips, *matches])
-    assert (measure.kind_of(matches), measure.kind_of([]), measure.draw(None, n_samples=3, seed=0)) == (
-        "interleaved",
-        "clip",
-        [],
-    )
+        flow.kind_of([*clips, *matches])
+    assert (flow.kind_of(matches), flow.kind_of([])) == ("interleaved", "clip")
+    assert avsink.load_samples("toyworld", tasks="anchor and target", kind="clip", n_samples=2) == clips
+    with pytest.raises(ValueError, match="questions about one clip are needed; 2 of 2 samples are not such"):
+        avsink.load_samples("toyworld", tasks="match the reference", kind="clip", n_samples=2)
 
 
 def test_nothing_measured_leaves_the_papers_numbers_alone(model, tmp_path):
-    done = measure.discarding(model, [], after={}, data="toyworld", root=str(tmp_path))
+    done = avsink.measure(discarding.compare, model, [], after={}, root=tmp_path)
     assert done.rows.empty and done.computed == 0
     assert reported.readable(reported.table_4(done.rows), first="config")["reported"].notna().all()
     assert reported.readable_latencies(reported.latencies(done.rows))["reported, ms"].iloc[0] == "2,289"
@@ -126,8 +120,8 @@ def test_table_4_holds_every_number_of_the_paper(interleaved):
         columns=["sample", "task", "category", "config", "correct", "prefill_ms", "arithmetic"],
     )
     tasks = reported.tasks_of_table_4(rows, interleaved=interleaved)
-    paper = reported.paper("flow_table4_discarding")
-    own = paper[paper["input"] == ("multi-input" if interleaved else "video")]
+    printed = paper("flow_table4_discarding")
+    own = printed[printed["input"] == ("multi-input" if interleaved else "video")]
     assert sorted(tasks[tasks["side"] == "reported"]["accuracy"] * 100) == pytest.approx(sorted(own["accuracy"]))
     table = reported.table_4(rows, interleaved=interleaved).set_index("config")
     assert list(table.index) == configs

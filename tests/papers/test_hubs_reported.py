@@ -21,15 +21,15 @@ def rows() -> pd.DataFrame:
             "sample": f"s{i}",
             "dominance": dominance,
             "token_set": name,
-            "one_in": share,
+            "one_in": one_in,
             "draw": draw,
             "ie_clean": mean + 0.02 * rng.normal(),
             "ie_corrupt": mean / 2,
-            "tokens": 6 if share else 36,
+            "tokens": 6 if one_in else 36,
         }
         for dominance in ("audio", "video")
         for i in range(20)
-        for name, share, mean in SETS
+        for name, one_in, mean in SETS
         for draw in range(5 if name == "Random" else 1)
     )
 
@@ -64,9 +64,8 @@ def test_measured_stands_beside_reported(rows):
     page = readable(table.reset_index())
     assert BESIDE in models() and page["IE_clean, reported"][0] == "9.6"
     assert page["tokens, reported / here"][0] == "1,440 / 36.0" and "\N{NO-BREAK SPACE}[" in page["IE_clean [95 %]"][0]
-    assert "Sink (N=2) 40." in descriptions.effects(effects(rows, TABLE_1)) or "Sink (N=2) 39." in descriptions.effects(
-        effects(rows, TABLE_1)
-    )
+    said = descriptions.effects(effects(rows, TABLE_1))
+    assert "Sink (N=2) 40." in said or "Sink (N=2) 39." in said
 
 
 def test_shares_are_of_what_all_tokens_bring_back(rows):

@@ -47,7 +47,7 @@ def test_a_history_is_a_row_for_each_token_and_layer(root):
 
 
 def test_their_scores_are_those_of_our_formula_and_split_alike(root):
-    """MDS by `modality_dominance`, and the halves of `split` from their table: the study's way, spelled out."""
+    """MDS by `modality_dominance`, and the halves of `split`, computed from their table as the paper says."""
     table = histories(root / "exp").table
     video, audio = (torch.tensor(table[name].to_numpy().copy()) for name in ("v_score", "a_score"))
     assert np.allclose(modality_dominance(video, audio).numpy(), table["mds"])
@@ -83,9 +83,16 @@ def test_a_history_with_faults_keeps_its_good_tokens(tmp_path):
     assert kept == {STEMS[0]: [300, 12], STEMS[1]: [5]}
     reasons = sorted(problem.reason for problem in found.problems)
     assert len(reasons) == 7 and all(problem.where for problem in found.problems)
-    for said in ("'x' is no position", "are of 4, 4, 1 layers", "are no lists of numbers", "there a second time"):
+    for said in (
+        "'x' is not the position",
+        "different lengths: 4, 4, 1",
+        "are not lists of numbers",
+        "has this token twice",
+    ):
         assert any(said in reason for reason in reasons), said
-    assert any("is no object of tokens" in reason for reason in reasons) and any("is not JSON" in r for r in reasons)
+    assert any("is not a JSON object of tokens" in reason for reason in reasons) and any(
+        "is not JSON" in r for r in reasons
+    )
 
 
 def test_numbers_that_are_not_there_stay_so(tmp_path):
@@ -97,7 +104,7 @@ def test_numbers_that_are_not_there_stay_so(tmp_path):
     assert table["mds"].isna().tolist() == [True, False] and table["one_in"].tolist() == [0, 0]
 
 
-def test_results_are_a_row_for_each_letter_that_is_asked_about(root):
+def test_results_are_a_row_for_each_predicted_letter(root):
     found = results(root / "exp/causal_tracing/step1")
     table = found.table
     assert not found.problems and len(found.files) == 2 and len(table) == 3 * 2 * 3
@@ -147,7 +154,7 @@ def test_effects_are_those_of_the_papers_formulas(root):
         ({"a": 3}, "its a is 3; a text is expected"),
         ({"label": " "}, "its label is ' '; a text is expected"),
         ({"video": []}, r"its video is \[\]; a clip or its frames are expected"),
-        ({"video": STEMS[0]}, "another row of this clip stands at file.json, line 1"),
+        ({"video": STEMS[0]}, "there is another row of this clip at file.json, line 1"),
     ],
 )
 def test_a_bad_line_is_a_problem_and_the_others_stay(tmp_path, changes, reason):
@@ -169,12 +176,12 @@ def test_a_line_that_was_cut_off_and_a_list_of_lines(tmp_path):
     assert "it is not JSON" in found.problems[0].reason and found.problems[0].where == "cut.json, line 2"
     listed = effects(write_json(tmp_path / "sports" / "sinkk_divide_4" / "list.json", [*rows, 3]))
     assert listed.table[["token_set", "one_in"]].values.tolist() == [["Sink", 4]] * 2
-    assert listed.problems[0].reason == "it is no object" and listed.problems[0].where == "list.json, row 3"
+    assert listed.problems[0].reason == "it is not a JSON object" and listed.problems[0].where == "list.json, row 3"
 
 
 def test_folders_that_say_nothing(tmp_path):
     step1 = write_json(tmp_path / "people" / "both" / "f.json", [result_line(0, "av")], lines=True)
-    assert "its folder is 'both'; the condition is expected: av, v, a" in results(step1).problems[0].reason
+    assert "its folder is 'both'; a condition is expected: av, v, a" in results(step1).problems[0].reason
     step2 = write_json(tmp_path / "people" / "best_sink" / "f.json", [effect_line(0)], lines=True)
     assert "its folder is 'best_sink'; a token set is expected: all, object" in effects(step2).problems[0].reason
     assert "has no row with av_prob: it is another kind of file" in results(step2).problems[0].reason

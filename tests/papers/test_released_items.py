@@ -73,9 +73,9 @@ def test_their_sets_of_labels_serve_our_items(root, tmp_path):
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        (step1_item(1, label="Z"), "its label Z is None"),
-        (step1_item(1, label_name="another"), "its label K is '.*', and not 'another'"),
-        (step1_item(1, choices={"A": "x"}), "its choices are not those of the letters A to T"),
+        (step1_item(1, label="Z"), "its choice Z is None"),
+        (step1_item(1, label_name="another"), "its choice K is '.*', but its label_name is 'another'"),
+        (step1_item(1, choices={"A": "x"}), "its choices do not have the letters A to T"),
         (
             step1_item(1, choices=dict.fromkeys(choices(0), "same"), label_name="same"),
             "two of its choices are the same",
@@ -83,9 +83,9 @@ def test_their_sets_of_labels_serve_our_items(root, tmp_path):
         (step1_item(1, av=None), "its av is None; a text is expected"),
         (step2_item(1, corrupt_pred=""), "its corrupt_pred is ''"),
         (chat(None, **{"choices": choices(1)}), "its video is None"),
-        ([{"role": "system", "content": []}], "it is no chat with a user's turn"),
-        (7, "it is no chat with a user's turn"),
-        (step1_item(0), "another row of this clip stands at list.json, item 1"),
+        ([{"role": "system", "content": []}], "it is not a chat with a user's turn"),
+        (7, "it is not a chat with a user's turn"),
+        (step1_item(0), "there is another row of this clip at list.json, item 1"),
     ],
 )
 def test_a_bad_item_is_a_problem_and_the_others_stay(tmp_path, item, reason):
@@ -102,11 +102,11 @@ def test_captions_leave_out_the_header_that_got_in(root):
     assert [sample.truth["synonyms"] for sample in loaded.samples] == [["alligator", "crocodile"], ["mouse"]]
     assert [sample.task for sample in loaded.samples] == ["caption"] * 2
     (problem,) = loaded.problems
-    assert "it is the header of a table, and no clip" in problem.reason and "item 3" in problem.where
+    assert "it is the header of a table, not a clip" in problem.reason and "item 3" in problem.where
 
 
 def test_lists_of_another_kind(root, tmp_path):
     found = items(root / "json_files/asd")
     assert len(found.table) == 0 and "has no row with choices: it is another kind of file" in found.problems[0].reason
-    with pytest.raises(TableError, match="x.json is no list of chats"):
+    with pytest.raises(TableError, match="x.json is not a list of chats"):
         samples(write_json(tmp_path / "x.json", {}), tmp_path)

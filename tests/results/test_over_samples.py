@@ -13,7 +13,9 @@ import finding
 import pandas as pd
 import pytest
 
-from avsink.results.over_samples import run_over_samples
+from avsink.instruments.knockout import sweep
+from avsink.instruments.pathways import FIGURE_3, FIGURE_4
+from avsink.results.over_samples import measure, measure_into
 from avsink.results.store import ResultStore
 from avsink.sample import SampleError, Unmeasured
 
@@ -22,7 +24,7 @@ MEASURED = ["clip.mp4", "odd.mp4", "long_sound.mp4", "clip.mkv"]
 
 @pytest.fixture
 def store(model, tmp_path):
-    return ResultStore("finding", model=model, settings={}, root=tmp_path)
+    return ResultStore("finding", model=model.name, identity={}, root=tmp_path)
 
 
 @pytest.fixture
@@ -45,20 +47,20 @@ def test_bad_input_is_reported_and_the_run_goes_on(untrained, clips, tmp_path):
     ]
     assert str(done).startswith("4 of 7 samples measured (5 computed now, the others read); left out: 1 × ")
 
-    [record] = (tmp_path / "results").glob("finding/*/*/provenance.json")
+    [record] = (tmp_path / "results").glob("finding/*/*/runs/*.json")
     assert [entry["sample"] for entry in json.loads(record.read_text())["left_out"]] == list(reasons)
 
 
 def test_a_second_run_reads_what_the_first_has_computed(store, samples):
-    first = run_over_samples(samples, rows, store=store)
-    second = run_over_samples(samples, lambda sample: pytest.fail("computed twice"), store=store)
+    first = measure_into(store, samples, rows)
+    second = measure_into(store, samples, lambda sample: pytest.fail("computed twice"))
     assert (first.computed, second.computed) == (4, 0)
     pd.testing.assert_frame_equal(first.rows, second.rows)
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(store, samples):
-    run_over_samples(samples[:3], rows, store=store)
-    assert run_over_samples(samples, rows, store=store).computed == 1
+    measure_into(store, samples[:3], rows)
+    assert measure_into(store, samples, rows).computed == 1
 
 
 def test_wrong_answers_are_lasting_and_faulty_files_are_tried_again(store, samples):
@@ -71,7 +73,7 @@ def test_wrong_answers_are_lasting_and_faulty_files_are_tried_again(store, sampl
         raise SampleError(sample.id, "unreadable")
 
     for _ in range(2):
-        done = run_over_samples(samples[:2], compute, store=store)
+        done = measure_into(store, samples[:2], compute)
     assert tried == ["clip.mp4", "odd.mp4", "odd.mp4"]
     assert list(done.left_out["reason"]) == ["answered wrongly", "unreadable"] and done.rows.empty
 
@@ -84,9 +86,9 @@ def test_an_interrupted_run_keeps_what_it_has(store, samples, interruption):
         return rows(sample)
 
     with pytest.raises(interruption):
-        run_over_samples(samples, compute, store=store)
-    assert [store.finished(sample) for sample in samples] == [True, True, False, False]
-    assert run_over_samples(samples, rows, store=store).computed == 2
+        measure_into(store, samples, compute)
+    assert [store.rows(sample) is not None for sample in samples] == [True, True, False, False]
+    assert measure_into(store, samples, rows).computed == 2
 
 
 def test_a_killed_run_goes_on_to_the_same_table_and_computes_nothing_twice(untrained, clips, tmp_path):
@@ -113,3 +115,24 @@ def test_a_killed_run_goes_on_to_the_same_table_and_computes_nothing_twice(untra
     finished = {name for name in begun if any(part.startswith(name) for part in survivors)}
     assert len(finished) == len(survivors) and not finished & set(computed_again)
     assert parts("killed") == parts("uninterrupted")
+
+
+def test_what_one_measurement_has_kept_the_same_one_reads_and_another_does_not(model, samples, tmp_path):
+    known = [finding.answered(model, sample.media[0].path) for sample in samples[:2]]
+    first = measure(sweep, model, known, k=1, root=tmp_path)
+    again = measure(sweep, model, known, pathways=(*FIGURE_3, *FIGURE_4), k=1, root=tmp_path)  # the default, said
+    assert (first.computed, again.computed) == (2, 0)
+    pd.testing.assert_frame_equal(first.rows, again.rows)
+    assert measure(sweep, model, known, k=3, root=tmp_path).computed == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"knockout.sweep"}
+    with pytest.raises(TypeError, match="argument: .k"):
+        measure(sweep, model, known, K=3, root=tmp_path)
+
+
+def test_refused_rows_are_left_out_with_their_reason(store, samples):
+    done = measure_into(store, samples, rows)
+    left = done.refuse({"odd.mp4": "another model's"})
+    assert len(left.rows) == 3 and left.left_out.to_dict("records") == [
+        {"sample": "odd.mp4", "category": "mixed", "reason": "another model's"}
+    ]
+    assert left.counts["measured"].sum() == 3 and len(done.rows) == 4

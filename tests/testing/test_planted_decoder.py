@@ -11,7 +11,7 @@ from avsink.instruments.knockout import window
 from avsink.instruments.pathways import GROUPS, PATHWAYS
 from avsink.testing.planted_decoder import LETTERS, planted
 
-# The hop (0, 1 or 2) that each pathway closes, or none.
+# Pathway -> the hop (0, 1 or 2) that it blocks; other pathways block none.
 CARRIERS = {"Audio↛Video": 0, "Audio↮Video": 0, "Video↛Question": 1, "V+A↛Question": 1, "Question↛Last": 2}
 SPARED = ("Cross-frame", "Cross-audio", "Video↛Audio", "Audio↛Question", "Video↛Last", "Audio↛Last", "V+A↛Last")
 GUESS = 1 / len(LETTERS)
@@ -72,7 +72,7 @@ def other_video(truth, layout):
 
 
 def hops(truth, layout):
-    """The three edges of the way, as one block each."""
+    """The three edges of the path, as one block each."""
     ends = (layout.audio, torch.tensor([truth.hub]), layout.question, layout.last)
     return [Block(ends[i], ends[i + 1], [layer]) for i, layer in enumerate(truth.layers)]
 
@@ -169,7 +169,7 @@ def test_tracing_finds_the_hub_and_no_other_token_of_the_media(truth, inputs, ru
 
 
 def test_tracing_finds_when_each_place_holds_the_answer(truth, inputs, run, muted):
-    """A place holds it from behind the hop that fills it, until the hop that reads it has passed."""
+    """A place holds the answer after the hop that fills it, up to the layer of the hop that reads it."""
     a, b, c = truth.layers
     layout, n_layers = inputs.layout, truth.model.n_layers
     windows = [range(i, j) for i in range(n_layers) for j in range(i + 1, n_layers + 1)]

@@ -1,4 +1,4 @@
-"""Models made in code: what is asked for is what is built."""
+"""Random decoders: what is built is what was asked for."""
 
 import dataclasses
 
@@ -96,7 +96,7 @@ def test_positions_are_interleaved(model, inputs):
     time, height, width = positions[:, 0].long()
     assert torch.equal(time[layout.audio].diff(), torch.ones(len(layout.audio) - 1, dtype=torch.long))
     for frame, chunk in zip(layout.frames, layout.audio_chunks, strict=True):
-        assert (time[frame] == time[chunk[0]]).all()  # a grid stands at the moment of the sound beside it
+        assert (time[frame] == time[chunk[0]]).all()  # a grid is at the time of the sound after it
         assert len({*zip(height[frame].tolist(), width[frame].tolist(), strict=True)}) == len(frame)
     text = torch.cat([layout.question, layout.header, layout.last])
     assert (positions[:, 0, text].diff() == 1).all()
@@ -156,5 +156,5 @@ def test_the_callers_random_numbers_are_left_alone():
 
 def test_published_sizes_are_heads_of_128():
     assert {size["width"] // size["heads"] for size in SIZES.values()} == {128}
-    with pytest.raises(ValueError, match="no family 'qwen4'"):
+    with pytest.raises(ValueError, match="unknown family 'qwen4'"):
         bare_model("qwen4", **SIZE)

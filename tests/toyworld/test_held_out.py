@@ -65,7 +65,7 @@ def test_a_set_can_be_made_read_and_checked(tmp_path):
     lost.unlink()
     found = problems(tmp_path)
     assert len(found) == 2 and "is not the file" in found[0] and "is missing" in found[1]
-    with pytest.raises(FileNotFoundError, match="evaluation --out"):
+    with pytest.raises(FileNotFoundError, match="held_out --out"):
         read_manifest(tmp_path / "nowhere")
 
 
@@ -79,7 +79,7 @@ def test_a_larger_draw_of_samples_keeps_a_smaller_one():
 
 
 def test_what_is_not_there_is_said_with_what_is():
-    with pytest.raises(ValueError, match="unknown data 'toyword'; allowed: toyworld"):
+    with pytest.raises(ValueError, match="unknown dataset 'toyword'; allowed: toyworld"):
         load_samples("toyword")
     with pytest.raises(ValueError, match="no task 'captoin'; allowed: sounding object, caption, anchor and target"):
         load_samples("toyworld", tasks=["captoin"])

@@ -18,7 +18,7 @@ def _option(sample, letter):
 
 
 def _at(things, second):
-    """Who is there in the middle of a second, by the events' own times."""
+    """The object in the middle of a second, by the events' own times."""
     return {thing.name for thing in things if thing.start <= second + 0.5 < thing.stop}
 
 
@@ -51,7 +51,7 @@ def test_no_single_modality_narrows_the_answer_down(category):
         scene = draft.scenes[str(draft.sample.media[0].path)]
         seen, heard = ({event.name for event in events} for events in (scene.seen, scene.heard))
         options = set(draft.sample.options)
-        # All four options are on equal terms in each modality: all there, or all absent.
+        # In each modality, either all four options occur or none.
         assert (
             options in (seen, heard) and (options & seen in (set(), options)) and (options & heard in (set(), options))
         )

@@ -27,7 +27,7 @@ def truth_of(scene, **facts):
     return asdict(scene) | facts
 
 
-def test_a_scene_survives_its_way_through_the_manifest():
+def test_a_scene_can_be_rebuilt_from_the_manifest():
     assert scene_of(truth_of(SCENE, object="owl", fog=0.3)) == replace(SCENE, fog=0.3)
     for sample in read_manifest()[:20]:
         scene = scene_of(sample.truth)
@@ -61,13 +61,17 @@ def test_spans_are_cut_at_the_end_and_in_order():
     truth = truth_of(SCENE, object="owl")
     assert spans(truth) == ((0.5, 1.5), (3.25, 4.0)) and spans(truth, name="bell") == ((2.0, 3.0),)
     assert spans(truth, name="drum") == () and spans(truth | {"noise": 1.0}) == spans(truth)
-    assert spans(truth_of(SCENE)) == ((0.5, 1.5), (2.0, 3.0), (3.25, 4.0))  # no object is named: whatever is heard
+    assert spans(truth_of(SCENE)) == (
+        (0.5, 1.5),
+        (2.0, 3.0),
+        (3.25, 4.0),
+    )  # no object is named: everything that is heard
     with pytest.raises(ValueError, match="the scene has no dog"):
         spans(truth, name="dog")
 
 
 def test_the_sound_is_where_the_spans_are():
-    """In each tenth of a second, loud or not, of the object's sound alone."""
+    """By tenths of a second: the object's sound alone is loud inside its spans and nowhere else."""
     alone = replace(SCENE, heard=tuple(thing for thing in HEARD if thing.name == "owl"))
     tenths = np.abs(alone.waveform()).reshape(40, -1).max(axis=1) > 0.02
     inside = [
@@ -79,8 +83,8 @@ def test_the_sound_is_where_the_spans_are():
     assert not tenths[outside].any() and tenths[inside].mean() > 0.6
 
 
-def test_mask_k_is_of_the_frame_that_a_model_is_given_as_number_k():
-    """In committed clips: the scene drawn at the model's own rate is, but for H.264's losses, the decoded film."""
+def test_mask_k_belongs_to_frame_k_of_the_model():
+    """In committed clips, the scene drawn at the model's rate equals the decoded frames up to H.264's losses."""
     for sample in read_manifest(part="clean")[:6]:
         film = read_clip(sample.media[0].path, fps=2, need_sound=False).frames.astype(int)
         scene, size = scene_of(sample.truth), film.shape[1]
@@ -92,7 +96,7 @@ def test_mask_k_is_of_the_frame_that_a_model_is_given_as_number_k():
             sample.truth | {"seen": [t for t in sample.truth["seen"] if t["name"] != sample.truth["object"]]}
         )
         without = others.frames(2, size).astype(int)
-        clearly = np.abs(film - without).max(axis=-1) > 60  # what H.264 does not do to a picture
+        clearly = np.abs(film - without).max(axis=-1) > 60  # more than H.264's losses
         assert (clearly & found).sum() > 3 * (clearly & ~found).sum()
 
 
@@ -116,7 +120,7 @@ def test_object_tokens_of_a_toy_clip_by_loops(strictness):
 
 
 def test_sounding_tokens_of_a_toy_clip():
-    """100 tokens of 40 ms: those whose middle the object's span holds, by a count of milliseconds."""
+    """100 tokens of 40 ms: those whose middle is in a span, counted in milliseconds."""
     sample = read_manifest(part="clean")[0]
     own = spans(sample.truth)
     expected = [k for k in range(100) if any(1000 * a <= 40 * k + 20 < 1000 * b for a, b in own)]

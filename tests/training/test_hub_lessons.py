@@ -1,4 +1,4 @@
-"""What is taught about hubs: where they stand in a real prompt, what each reads and knows, when they are massive."""
+"""What is taught about hubs: their positions in a real prompt, what each reads and knows, when they are massive."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def _at(layout, hub) -> int:
     return int(runs[hub.part][hub.offset])
 
 
-def test_a_lessons_hubs_stand_where_those_of_a_real_sample_do(teacher, layout):
+def test_a_lessons_hubs_are_where_those_of_a_real_sample_are(teacher, layout):
     lesson = teacher.caption(2)
     assert lesson.hubs.at.tolist() == [_at(layout, hub) for hub in CARD.hubs]
     assert set(lesson.hubs.media.tolist()) == {*layout.video.tolist(), *layout.audio.tolist()}
@@ -82,7 +82,7 @@ def test_who_reads_whom_by_the_words_of_the_kinds(teacher, layout):
 def test_each_hub_should_know_the_class_of_what_it_reads(teacher, layout):
     caption = teacher.caption(4)
     for row in range(4):
-        bound = caption.bound[row][0]  # what is seen, all clip long
+        bound = caption.bound[row][0]  # what is seen throughout the clip
         labels = dict(zip([(h.modality, h.kind, h.part) for h in CARD.hubs], caption.hubs.labels[row], strict=True))
         for (modality, kind, _), label in labels.items():
             if (modality == "video") == (kind == "unimodal"):
@@ -90,7 +90,7 @@ def test_each_hub_should_know_the_class_of_what_it_reads(teacher, layout):
         heard = {int(x) for (m, k, _), x in labels.items() if (m == "audio") == (k == "unimodal")} - {IGNORE}
         assert len(heard) == 1
     muted = [teacher.sounding_object(40).hubs.labels for _ in range(2)]
-    assert any((labels == IGNORE).any(dim=1).float().mean() > 0.05 for labels in muted)  # what is muted is not known
+    assert any((labels == IGNORE).any(dim=1).float().mean() > 0.05 for labels in muted)  # a muted modality is not known
 
 
 def test_what_a_unimodal_hub_of_sound_knows_has_not_crossed_over(teacher, layout):
@@ -131,7 +131,7 @@ def test_hubs_that_are_as_they_should_be_have_no_loss_and_others_have():
     ]
     expected = sum(part.square().mean() / hubs.LOUD for part in rest[hubs.FROM_LAYER :]) / layers
     assert hubs.massive_loss(loud, at, dims) == pytest.approx(float(expected), rel=1e-4)
-    loud[4][0, 0, 3] = 50.0  # a token that is none must be quiet
+    loud[4][0, 0, 3] = 50.0  # a token that is not a hub must be quiet
     assert hubs.massive_loss(loud, at, dims) > expected + 0.01
 
 

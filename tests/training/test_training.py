@@ -1,12 +1,14 @@
 """The teaching stages: lessons are the prompts that real samples become, and each stage moves what it should."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import torch
 from noise import noise_bank
 
+from avsink.models import CARDS
+from avsink.models.families import FAMILIES
+from avsink.models.model import Model
+from avsink.testing.untrained_omni import build_processor
 from avsink.toyworld import jobs
 from avsink.toyworld.prompts import NAMES, ORDINALS
 from avsink.toyworld.scene import Appearance, Scene, Sounding
@@ -30,13 +32,9 @@ JOBS = [
 
 @pytest.fixture(scope="module")
 def model(untaught):
-    """The untaught model, as `avsink.load("tiny-omni")` would hand it out."""
-    from avsink.models import ADAPTERS, CARDS
-    from avsink.models.model import Model
-    from avsink.testing.untrained_omni import build_processor
-
+    """The untaught model, as `avsink.load("tiny-omni")` would return it."""
     card = CARDS["tiny-omni"]
-    adapter = import_module(ADAPTERS[card.family])
+    adapter = FAMILIES[card.family]()
     return Model(card=card, hf=untaught[0], processor=build_processor(untaught[1]), adapter=adapter)
 
 
@@ -152,7 +150,7 @@ def test_attention_loss_is_that_of_the_models_own_attention(untaught):
     assert torch.allclose(loss, expected, atol=1e-5)
 
 
-def test_closed_lessons_hide_the_media_from_everything_behind_the_question(teacher, untaught):
+def test_closed_lessons_hide_the_media_from_everything_after_the_question(teacher, untaught):
     classroom = Classroom(untaught[0])
     lesson = _lesson(teacher, "anchor_and_target", "mixed")
     mask = classroom.mask_of(lesson, closed=True, hubs_only=False)[0, 0]

@@ -1,10 +1,10 @@
-"""Is a medium what a sample takes it for? Asked of the file itself, without decoding all of it.
+"""Check a media file without decoding all of it.
 
-1. `seconds`: how long it says it lasts;
-2. `fault`: open it, look for the tracks that its kind needs, decode the first frame of each. What is damaged further
-   in is found when the sample is read (`avsink.media`).
+1. `seconds`: the duration that it announces;
+2. `fault`: open it, look for the tracks that its kind needs, and decode the first frame of each. Damage further in is
+   found when the sample is prepared (`avsink.media`).
 
-Answers are kept as long as a file does not change: several questions share one video.
+Results are cached until a file changes, because several questions share one video.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ MICROSECOND = 1_000_000  # FFmpeg's clock for containers
 
 
 def seconds(path: Path) -> float:
-    """The container's duration. Raises `MediaError`."""
+    """The duration that a file announces, in seconds.
+
+    Raises:
+        MediaError: If it cannot be opened, or announces none.
+    """
     return _seconds(path, _version(path))
 
 
 def fault(medium: Media) -> str:
-    """What is wrong with a medium; '' if it begins as it should."""
+    """What is wrong with the beginning of a medium, or ''."""
     return _fault(medium, _version(medium.path))
 
 
@@ -54,7 +58,7 @@ def _fault(medium: Media, version: tuple[int, int]) -> str:
     needed += ["audio"] if medium.kind == "audio" or (medium.kind == "video" and medium.sound) else []
     try:
         for kind in needed:
-            with opened(medium.path) as container:  # once for each: partition one track has passed over the other
+            with opened(medium.path) as container:  # opened once per track: reading one moves past the other
                 streams = getattr(container.streams, kind)
                 if not streams:
                     return f"{medium.path.name} has no {'picture' if kind == 'video' else 'sound track'}"

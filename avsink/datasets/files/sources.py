@@ -1,13 +1,13 @@
-"""Where a benchmark lies, and how it comes here.
+"""Where the files of a dataset are, and how they are fetched.
 
-`locate`: what a root may be:
+`locate` accepts as root:
 
 1. a folder; or
 2. the id of a dataset on the Hugging Face Hub (``owner/name``), which is fetched once into a folder of its own; or
-3. "": the folder ``$AVSINK_DATA/<benchmark>``.
+3. "": the folder ``$AVSINK_DATA/<name of the dataset>``.
 
-`fetch`: every file of the dataset that a loader can use, then every zip unpacked beside itself (`avsink.datasets.files.zips`), as
-the benchmarks ask for. It goes on where it was interrupted: files that are complete are left alone.
+`fetch` downloads every file that a loader can use, then unpacks every zip in its own folder
+(`avsink.datasets.files.zips`). After an interruption it continues: complete files are kept.
 """
 
 from __future__ import annotations
@@ -25,15 +25,20 @@ from avsink.datasets.files.zips import unzip
 __all__ = ["BROUGHT", "HUB", "MissingData", "Published", "fetch", "here", "is_hub_id", "locate"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-FETCHED = ".avsink-fetched"  # a folder that was fetched whole
+FETCHED = ".avsink-fetched"  # marks a folder that was fetched completely
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A benchmark on the Hub.
+    """A dataset on the Hub.
 
-    repo: its dataset; others: copies in another form, which its loader reads as well. size: of the download, roughly.
-    unused: files that no loader needs. rows: questions that it is said to have. licence: what its makers ask.
+    Attributes:
+        repo: Its id on the Hub, ``owner/name``.
+        others: Copies in another form, which the loader reads too.
+        size: Approximate size of the download.
+        unused: Patterns of files that no loader needs.
+        rows: Published number of questions.
+        licence: Its licence.
     """
 
     repo: str
@@ -68,19 +73,19 @@ HUB: dict[str, Published] = {
         licence="academic research only, no redistribution",
     ),
 }
-"""Benchmark -> where it is published."""
+"""Dataset -> where it is published."""
 
 BROUGHT: dict[str, str] = {
-    "vggsound": "test.csv or vggsound.csv, stat.csv, and the clips, <id>_<start, 6 digits>.mp4, in whatever folders",
-    "vggsounder": "the clips of VGGSound, <id>_<start, 6 digits>.mp4, in whatever folders; the labels come from a csv "
+    "vggsound": "test.csv or vggsound.csv, stat.csv, and the clips, <id>_<start, 6 digits>.mp4, in any subfolders",
+    "vggsounder": "the clips of VGGSound, <id>_<start, 6 digits>.mp4, in any subfolders; the labels come from a csv "
     "of VGGSounder in that folder, or from `pip install vggsounder==0.1.6`",
-    "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in whatever folders",
+    "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in any subfolders",
 }
-"""Benchmark that no call can fetch -> what a folder of it must hold. `book/benchmarks.md` says where to get it."""
+"""Dataset that cannot be fetched -> what its folder must hold. `book/benchmarks.md` says where to get it."""
 
 
 def here(name: str, root: Path | str = "") -> Path | None:
-    """The folder of a benchmark if it is on this machine; never touches the network."""
+    """The folder of a dataset if it is on this machine, else None; never uses the network."""
     if root == "":
         data = os.environ.get("AVSINK_DATA")
         folder = Path(data) / name if data else None
@@ -93,14 +98,23 @@ def here(name: str, root: Path | str = "") -> Path | None:
 
 
 def locate(name: str, root: Path | str = "", *, download: Callable[..., str] | None = None) -> Path:
-    """The folder of a benchmark, fetched if `root` is the id of a dataset. Raises `MissingData`."""
+    """The folder of a dataset, which is fetched first if `root` is an id on the Hub and the folder is not there.
+
+    Args:
+        name: The dataset's name.
+        root: A folder, an id on the Hub, or "" for ``$AVSINK_DATA/<name>``.
+        download: Used in place of `huggingface_hub.snapshot_download`.
+
+    Raises:
+        MissingData: If the folder is not there and cannot be fetched.
+    """
     if folder := here(name, root):
         return folder
     if root == "":
         looked = f"{os.environ['AVSINK_DATA']} has no folder {name}" if os.environ.get("AVSINK_DATA") else ""
         raise MissingData(
-            f"where is {name}? {looked or 'AVSINK_DATA is not set'}. {_remedy(name)}, and give that DIR as data_root "
-            f"(root), or call it {name} and set AVSINK_DATA to the folder around it"
+            f"where is {name}? {looked or 'AVSINK_DATA is not set'}. {_remedy(name)}, and give that DIR as "
+            f"dataset_root (root), or name it {name} and set AVSINK_DATA to its parent folder"
         )
     if is_hub_id(root) and name in HUB:
         repo = str(root)
@@ -110,7 +124,7 @@ def locate(name: str, root: Path | str = "", *, download: Callable[..., str] | N
 
 
 def is_hub_id(root: Path | str) -> bool:
-    """Whether this could be a dataset's id; a folder of that name comes first."""
+    """Whether this has the form of an id on the Hub; a folder of that name takes precedence."""
     return isinstance(root, str) and HUB_ID.fullmatch(root) is not None
 
 
@@ -122,7 +136,18 @@ def fetch(
     revision: str | None = None,
     download: Callable[..., str] | None = None,
 ) -> Path:
-    """Download a benchmark into `root` and unpack it. Raises `MissingData`."""
+    """Download a dataset and unpack it.
+
+    Args:
+        name: The dataset's name.
+        root: The folder to download into.
+        repo: Another copy on the Hub; "" for the published one.
+        revision: A branch, tag or commit of it.
+        download: Used in place of `huggingface_hub.snapshot_download`.
+
+    Raises:
+        MissingData: If it cannot be downloaded or unpacked.
+    """
     if name not in HUB:
         raise MissingData(f"{name} cannot be fetched; these can: {', '.join(HUB)}")
     root, repo = Path(root).expanduser(), repo or HUB[name].repo
@@ -141,12 +166,12 @@ def fetch(
             local_dir=str(root),
             ignore_patterns=list(HUB[name].unused),
         )
-    except Exception as error:  # the Hub's client lets through the errors of whichever HTTP library it uses
+    except Exception as error:  # the Hub's client passes on errors of its HTTP library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MissingData(
-            f"{repo} could not be fetched from the Hugging Face Hub ({reason}). Is the name right, and is there a "
-            "network? Then call again, it goes on where it stopped. If there is none, fetch it elsewhere with "
-            f"`hf download --repo-type dataset {repo} --local-dir DIR`, and bring that folder along"
+            f"{repo} could not be fetched from the Hugging Face Hub ({reason}). Check the name and the network, then "
+            "run this again: it continues where it stopped. Without a network, fetch it on another machine with "
+            f"`hf download --repo-type dataset {repo} --local-dir DIR`, and copy that folder"
         ) from None
     unzip(root)
     (root / FETCHED).write_text(f"{repo}\n")

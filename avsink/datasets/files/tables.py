@@ -1,14 +1,13 @@
-"""Tables as they are published, csv, tsv, json, jsonl and parquet, as rows of plain values.
+"""Published tables, in csv, tsv, json, jsonl or parquet, as rows of plain values.
 
-1. `find`: the files of a table below a folder, by the names that they are published under;
-2. `read`: every row of one file, in its order. Nulls, NaN and empty cells become None, and each row knows where it
-   stood. A row with too many or too few cells is still a row, with a `fault`: whoever reads it must say what became of
-   it;
-3. what cannot be read at all (no such column, cut off, not UTF-8, a quote that never ends) is a `TableError`. A csv is
-   read strictly: leniently, one stray quote swallows all rows up to the next one, and nobody hears of it;
-4. `read_bare`: the same of a table without a line of names, which the caller gives;
-5. `as_list`: a list, whether it comes as one or as the text of one (``"['A. yes', 'B. no']"``);
-6. `lacking`: tables without a row, and those absent of a table that was cut up (``test-00000-of-00003.parquet``).
+1. `find`: the files of a table in a folder, by the names under which they are published;
+2. `read`: all rows of one file, in order. Nulls, NaN and empty cells become None, and each row records its place. A row
+   with too many or too few cells is still a row, with a `fault`, which the caller must report;
+3. a file that cannot be read (a column missing, cut off, not UTF-8, an unclosed quote) is a `TableError`. A csv is read
+   strictly: a lenient reader would silently drop all rows between one stray quote and the next;
+4. `read_bare`: the same for a table without a header, whose columns the caller names;
+5. `as_list`: a list, given as a list or as the text of one (``"['A. yes', 'B. no']"``);
+6. `lacking`: tables without rows, and missing shards of a table in several files (``test-00000-of-00003.parquet``).
 """
 
 from __future__ import annotations
@@ -37,20 +36,18 @@ __all__ = [
     "text",
 ]
 
-LONGEST_CELL = 2**31 - 1  # characters; the csv module's own limit is shorter than some captions
-
-
+LONGEST_CELL = 2**31 - 1  # characters; the csv module's default limit is shorter than some captions
 SHARD = re.compile(r"(.*-)(\d+)(-of-(\d+)\..*)")
-NAMED = 6  # absent files that a sentence names
+NAMED = 6  # missing files that a message names
 
 
 class TableError(ValueError):
-    """A file that cannot be read as the table that it should be."""
+    """A file that cannot be read as the expected table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row. where: its file and its number, from 1. fault: why it is no whole row, or ''."""
+    """One row of a table: where it is (file and number, from 1), and its fault (why it is incomplete, or '')."""
 
     values: Mapping[str, object]
     where: str
@@ -58,7 +55,7 @@ class Row:
 
 
 class _Repeated(dict):
-    """A JSON object that has a key twice; a plain dict would forget the first one."""
+    """A JSON object with a repeated key; a plain dict would keep only the last."""
 
     def __init__(self, pairs: list[tuple[str, object]]):
         super().__init__(pairs)
@@ -66,7 +63,7 @@ class _Repeated(dict):
 
 
 def find(root: Path, *patterns: str) -> list[Path]:
-    """The files of the first pattern that has any, sorted; looked for in `root` and in `root/data`."""
+    """The files of the first pattern that matches any, sorted; searched in `root`, then in `root/data`."""
     for pattern in patterns:
         for folder in (root, root / "data"):
             if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
@@ -75,15 +72,19 @@ def find(root: Path, *patterns: str) -> list[Path]:
 
 
 def read(path: Path, *, needs: Sequence[str] = ()) -> list[Row]:
-    """All rows of a file. needs: columns without which it is another table. Raises `TableError`."""
+    """Read all rows of a file, which must have the columns `needs`.
+
+    Raises:
+        TableError: If the file cannot be read, or lacks a column.
+    """
     readers = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json, ".parquet": _parquet}
     if path.suffix not in readers:
-        raise TableError(f"{path.name} is no table that can be read; allowed: {', '.join(readers)}")
+        raise TableError(f"{path.name} is not a table of a known format; allowed: {', '.join(readers)}")
     columns, rows = readers[path.suffix](path)
     if missing := [name for name in needs if name not in columns]:
         raise TableError(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. "
-            "Is it a file of this benchmark?"
+            "Is it a file of this dataset?"
         )
     return rows
 
@@ -91,10 +92,17 @@ def read(path: Path, *, needs: Sequence[str] = ()) -> list[Row]:
 def read_bare(
     path: Path, columns: Sequence[str], *, at_least: int = 0, comments: bool = False, spaced: bool = False
 ) -> list[Row]:
-    """All rows of a csv or tsv without a header, its columns named by the caller. Raises `TableError`.
+    """Read all rows of a csv or tsv without a header.
 
-    at_least: cells that a row must have, by default all. comments: lines that begin with ``#`` are none of its rows.
-    spaced: after each comma stands a space, also before a quote.
+    Args:
+        path: The file.
+        columns: The names of its columns.
+        at_least: The number of cells that a row must have; 0 for all.
+        comments: Whether lines that begin with ``#`` are comments.
+        spaced: Whether each comma is followed by a space, even before a quote.
+
+    Raises:
+        TableError: If the file cannot be read.
     """
     csv.field_size_limit(LONGEST_CELL)
     lines = io.StringIO(text(path), newline="")
@@ -115,14 +123,14 @@ def read_bare(
 
 
 def numbered(path: Path, rows: Iterable[Mapping[str, object]], *, start: int = 1) -> Iterator[Row]:
-    """Rows of plain values, each with its place."""
+    """Turn plain dicts into `Row`s, numbered from `start`."""
     for number, values in enumerate(rows, start=start):
         yield Row(values={name: _plain(value) for name, value in values.items()}, where=f"{path.name}, row {number}")
 
 
 def lacking(tables: Mapping[Path, Sequence[Row]]) -> tuple[str, ...]:
-    """What is missing of the tables that were read, given with their rows: one sentence each."""
-    said = [f"{path.name} holds no row" for path, rows in tables.items() if not rows]
+    """What is missing from these tables (path -> rows), one sentence each."""
+    sentences = [f"{path.name} holds no row" for path, rows in tables.items() if not rows]
     numbers: dict[tuple[str, str, int, int], set[int]] = {}
     for match in filter(None, (SHARD.fullmatch(path.name) for path in tables)):
         key = (match[1], match[3], len(match[2]), int(match[4]))
@@ -132,24 +140,32 @@ def lacking(tables: Mapping[Path, Sequence[Row]]) -> tuple[str, ...]:
             absent = (f"{before}{k:0{digits}}{after}" for k in range(total) if k not in there)
             more = f" and {n_absent - NAMED} more" if n_absent > NAMED else ""
             verb = "is" if n_absent == 1 else "are"
-            said.append(f"{', '.join(itertools.islice(absent, NAMED))}{more} {verb} not there")
-    return tuple(said)
+            sentences.append(f"{', '.join(itertools.islice(absent, NAMED))}{more} {verb} not there")
+    return tuple(sentences)
 
 
 def as_list(value: object, what: str) -> list:
-    """A list from a list or from the text of one. Raises ValueError, which calls the value `what`."""
+    """A list, given as one or as the text of one; `what` names it in the error message.
+
+    Raises:
+        ValueError: If it is neither.
+    """
     if isinstance(value, str):
         try:
-            value = ast.literal_eval(value.strip())  # a literal and nothing else: no code can be run by it
+            value = ast.literal_eval(value.strip())  # accepts literals only, so it cannot run code
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise ValueError(f"{what} cannot be read as a list: {_short(value)}") from None
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{what} is no list: {_short(value)}")
+        raise ValueError(f"{what} is not a list: {_short(value)}")
     return list(value)
 
 
 def read_json(path: Path) -> object:
-    """The content of a json file; `pairs` gives all keys of its objects, repeated ones too."""
+    """Read a json file; `pairs` gives the items of its objects with repeated keys.
+
+    Raises:
+        TableError: If it is not JSON.
+    """
 
     def keep(found: list[tuple[str, object]]) -> dict:
         as_dict = dict(found)
@@ -158,12 +174,12 @@ def read_json(path: Path) -> object:
     content = text(path)
     try:
         return json.loads(content, object_pairs_hook=keep)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         raise TableError(f"{path.name} is not JSON: {error}; fetch it again") from None
 
 
 def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
-    """The items of a JSON object as they stand in the file."""
+    """The items of a JSON object in the order of the file, repeated keys included."""
     return mapping.pairs if isinstance(mapping, _Repeated) else list(mapping.items())
 
 
@@ -199,7 +215,7 @@ def _json(path: Path) -> tuple[list[str], list[Row]]:
     else:
         found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise TableError(f"{path.name} is no list of rows")
+        raise TableError(f"{path.name} is not a list of rows")
     return list(dict.fromkeys(name for row in found for name in row)), list(numbered(path, found))
 
 
@@ -208,16 +224,20 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()  # this file alone, no dataset around it
+        table = pyarrow.parquet.ParquetFile(path).read()  # this file alone, not a directory of partitions
     except (pyarrow.ArrowException, OSError) as error:
-        raise TableError(f"{path.name} is no parquet file, or is cut off: {error}; fetch it again") from None
+        raise TableError(f"{path.name} is not a parquet file, or is cut off: {error}; fetch it again") from None
     return table.column_names, list(numbered(path, table.to_pylist()))
 
 
 def text(path: Path) -> str:
-    """The content of a text file in UTF-8. Raises `TableError`."""
+    """Read a text file in UTF-8.
+
+    Raises:
+        TableError: If it cannot be read or is not UTF-8.
+    """
     try:
-        return path.read_bytes().decode("utf-8-sig")  # with or without the mark that Excel puts first
+        return path.read_bytes().decode("utf-8-sig")  # with or without the byte order mark that Excel writes
     except UnicodeDecodeError as error:
         raise TableError(f"{path.name} is not UTF-8 at byte {error.start}; fetch it again") from None
     except OSError as error:

@@ -1,12 +1,12 @@
-"""Media that lie inside a parquet file, written out once, so that they can be decoded as any other file.
+"""Media inside a parquet file, written to files once so that they can be decoded like any other file.
 
 1. the rows are read a few at a time: a part of AV-Odyssey has five gigabytes;
-2. each medium goes to ``media/<its SHA-256>.<ending>``. The same bytes are one file, whichever rows hold them, and a
-   run that was interrupted finds what it has written. A file appears whole or not at all;
-3. the rows themselves, with names in place of bytes, go to ``rows/<table>-<size>-<time of change>.jsonl``, and from
-   there they are read the next time. If a medium that they name is gone by then, the table is unpacked again.
+2. each medium is written to ``media/<its SHA-256>.<ending>``, completely or not at all. Equal bytes are one file, and
+   after an interruption the files written so far are reused;
+3. the rows, with names in place of bytes, are written to ``rows/<table>-<size>-<time of change>.jsonl`` and read from
+   there the next time. If a medium that they name is missing then, the table is unpacked again.
 
-A cell may hold the bytes themselves, or ``{bytes, path}``; a struct without bytes names a file beside the table.
+A cell holds the bytes, or ``{bytes, path}``; a struct without bytes names a file in the folder of the table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAGIC = (
 
 
 def cache_for(root: Path) -> Path:
-    """Where the media of `root` are written: $AVSINK_CACHE, or beside the tables, or the user's cache."""
+    """Where the media of `root` are written: in $AVSINK_CACHE, else in `root`, else in the user's cache."""
     if given := os.environ.get("AVSINK_CACHE"):
         return Path(given) / "unpacked"
     if os.access(root, os.W_OK):
@@ -49,9 +49,20 @@ def cache_for(root: Path) -> Path:
 
 
 def unpacked(table: Path, *, columns: Sequence[str], needs: Sequence[str], cache: Path) -> list[Row]:
-    """The rows of a parquet file. In `columns` stands a Path of what was written, a name of a file beside, or None.
+    """Read a parquet file, and write its media to files.
 
-    Raises `TableError`, also for a table without the columns `needs`.
+    Args:
+        table: The parquet file.
+        columns: The columns with media.
+        needs: Columns that it must have.
+        cache: The folder to write to.
+
+    Returns:
+        The rows. A cell of `columns` is the Path of the medium that was written, or the name of a file in the folder
+        of the table, or None.
+
+    Raises:
+        TableError: If the file cannot be read, or lacks a column.
     """
     stat = table.stat()
     manifest = cache / "rows" / f"{table.stem}-{stat.st_size}-{stat.st_mtime_ns}.jsonl"
@@ -73,11 +84,11 @@ def _rows_of(manifest: Path) -> list[dict]:
 
 
 def _written_before(manifest: Path, columns: Sequence[str], cache: Path) -> list[dict] | None:
-    """The rows of step 3, at least one; None if they, or media that they name, are not there (any more)."""
+    """The rows written in step 3; None if there are none, or if media that they name are missing."""
     try:
         rows = _rows_of(manifest)
         named = {entry[1] for row in rows for name in columns if (entry := row.get(name)) and entry[0] == "media"}
-    except (OSError, ValueError, AttributeError, TypeError, LookupError):  # not there, or not as it was written
+    except (OSError, ValueError, AttributeError, TypeError, LookupError):  # missing or damaged
         return None
     there = {entry.name for entry in os.scandir(cache / "media")} if (cache / "media").is_dir() else set()
     return rows if rows and named <= there else None
@@ -89,7 +100,7 @@ def _check_columns(table: Path, names: Sequence[str], needs: Sequence[str]) -> N
 
 
 def _write_media(table: Path, columns: Sequence[str], needs: Sequence[str], cache: Path) -> Iterator[dict]:
-    """Steps 1 and 2; the rows with names for media, which are ``[folder, path]``."""
+    """Steps 1 and 2: yield the rows, with ``[folder, path]`` in place of each medium."""
     import pyarrow
     import pyarrow.parquet
 
@@ -106,7 +117,7 @@ def _write_media(table: Path, columns: Sequence[str], needs: Sequence[str], cach
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # no space left, not allowed: not the table's fault
             raise
-        raise TableError(f"{table.name} is no parquet file, or is cut off: {error}; fetch it again") from None
+        raise TableError(f"{table.name} is not a parquet file, or is cut off: {error}; fetch it again") from None
 
 
 def _written(value: object, cache: Path) -> list[str] | None:
@@ -127,18 +138,18 @@ def _written(value: object, cache: Path) -> list[str] | None:
 
 
 def _ending(content: bytes, name: str) -> str:
-    """What the bytes begin with tells more than a name; decoders do not need it, people do."""
+    """The ending by the first bytes, else by the name. For people only: decoders do not need it."""
     found = (ending for at, magic, ending in MAGIC if content[at : at + len(magic)] == magic)
     return next(found, Path(name).suffix.lower() or ".bin")
 
 
 def _plain(value: object) -> object:
-    """A row's bytes that are no known medium are not kept."""
+    """A value of a column without media; bytes are dropped."""
     return None if isinstance(value, (bytes, bytearray)) else value
 
 
 def _found(values: dict, columns: Sequence[str], cache: Path) -> dict:
-    """A row as it is handed out: paths for what was written, names for what lies beside the table."""
+    """A row with a Path for each medium that was written, and the name of each file in the folder of the table."""
 
     def medium(entry: list[str] | None) -> Path | str | None:
         return cache / "media" / entry[1] if entry and entry[0] == "media" else entry and entry[1]

@@ -1,7 +1,7 @@
-"""Zips unpacked beside themselves, as the benchmarks ask for.
+"""Unpack the zips of a dataset, each in its own folder.
 
-It goes on where it was interrupted: files that are complete are left alone. A zip may not write outside its folder.
-Nothing is unpacked if two members would have the same name and are not the same file.
+After an interruption it continues: complete files are kept. A zip cannot write outside its folder. Nothing is unpacked
+if two different members would have the same path.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from avsink.datasets.files.paths import MissingData, whole
 __all__ = ["still_packed", "unzip"]
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
-ENCRYPTED = 1  # a member's flag
+ENCRYPTED = 1  # a bit of a member's flags
 
 
 def unzip(root: Path) -> int:
-    """Unpack every zip below `root` beside itself; the number of files that were written. Raises `MissingData`."""
+    """Unpack every zip in `root` and its subfolders; return the number of files written.
+
+    Raises:
+        MissingData: If a zip is damaged or refused, or two clash.
+    """
     if not root.is_dir():
         raise MissingData(f"there is no folder {root}")
     written = 0
@@ -41,7 +45,7 @@ def unzip(root: Path) -> int:
         except MissingData:
             raise
         except OSError as error:
-            if error.errno is None:  # bz2 says so of data that it cannot read
+            if error.errno is None:  # from bz2, for damaged data
                 raise _unreadable(archive, error) from None
             raise MissingData(f"{archive.name} cannot be unpacked into {archive.parent}: {error}") from None
         except UNREADABLE as error:
@@ -50,7 +54,11 @@ def unzip(root: Path) -> int:
 
 
 def still_packed(root: Path) -> list[Path]:
-    """The zips below `root` that are not unpacked, or not wholly. Raises `MissingData` if two of them clash."""
+    """The zips in `root` and its subfolders that are not fully unpacked.
+
+    Raises:
+        MissingData: If two of them clash.
+    """
     found, archives = [], {}
     for archive in _archives(root):
         try:
@@ -69,7 +77,7 @@ def _archives(root: Path) -> list[Path]:
 
 
 def _members(archive: Path) -> list[zipfile.ZipInfo]:
-    """The files in a zip. Raises `MissingData` for a zip that cannot be read, or must not be unpacked."""
+    """The files in a zip. Raises `MissingData` for a zip that is damaged or must not be unpacked."""
     try:
         with zipfile.ZipFile(archive) as opened:
             found = opened.infolist()
@@ -78,13 +86,15 @@ def _members(archive: Path) -> list[zipfile.ZipInfo]:
     members = []
     for member in found:
         path = Path(member.filename)
-        if not path.name:  # damaged: a name ends at its first zero byte
+        if not path.name:  # damaged: a name is cut at its first zero byte
             raise _unreadable(archive, "one of its members has no name")
         if member.is_dir() or path.parts[:1] == ("__MACOSX",) or path.name == ".DS_Store":
             continue
         link = stat.S_ISLNK(member.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or link:
-            raise MissingData(f"{archive.name} is refused: its member {member.filename} would leave its folder")
+            raise MissingData(
+                f"{archive.name} is refused: its member {member.filename} is a link or leads out of the folder"
+            )
         if member.flag_bits & ENCRYPTED:
             raise MissingData(f"{archive.name} is refused: its member {member.filename} is encrypted")
         members.append(member)
@@ -92,7 +102,7 @@ def _members(archive: Path) -> list[zipfile.ZipInfo]:
 
 
 def _refuse_clashes(archives: Mapping[Path, Sequence[zipfile.ZipInfo]]) -> None:
-    """Raises `MissingData` if two members are different files of one name, or a file and a folder of one name."""
+    """Raise `MissingData` if two members are different files of one path, or a file and a folder of one path."""
     first: dict[Path, tuple[Path, zipfile.ZipInfo]] = {}
     for archive, members in archives.items():
         for member in members:
@@ -116,7 +126,7 @@ def _refuse_clashes(archives: Mapping[Path, Sequence[zipfile.ZipInfo]]) -> None:
 
 
 def _waits(archive: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether a member is not there yet, in full size."""
+    """Whether a member still has to be unpacked: its file is missing or has another size."""
     target = archive.parent / member.filename
     try:
         return not target.is_file() or target.stat().st_size != member.file_size

@@ -1,19 +1,19 @@
-"""Masks and sounding spans of real clips, as files: what segmenters and sound detectors leave behind.
+"""Read masks and sounding spans of real clips from files, as segmenters and sound detectors write them.
 
 **Masks** (`read_masks`): a folder of pictures, white where the object is, one for each frame that the model sees.
 
-1. A mask is called by the number of its frame, ``00012.png`` or ``013.jpg``; raw frames beside it, ``013_raw.jpg``, and
-   files of other names are left alone. Order is that of the numbers.
-2. Either there are as many masks as frames; or there are more, and the caller says how many frames the model sees
-   (`n_frames`): then masks are taken at even distances, the first and the last among them, as the study did; or the
-   caller names the raw frames, and each mask is the file of the same name without ``_raw``.
-3. What is object: grey levels as they are. Of a folder with zeros and ones only, the ones are white; of a picture with
-   a palette, whatever is not its first colour.
+1. A mask is named by the number of its frame, ``00012.png`` or ``013.jpg``, and masks are sorted by number. Raw frames
+   in the same folder, ``013_raw.jpg``, and files with other names are ignored.
+2. There is one mask per frame; or there are more, and the caller gives the number of frames that the model sees
+   (`n_frames`): then masks are taken at even distances from the first to the last, as in the Hubs paper; or the caller
+   lists the raw frames, and each mask is the file of the same name without ``_raw``.
+3. Grey levels are kept. If a folder has only zeros and ones, ones become white; in a picture with a palette, every
+   colour but the first becomes white.
 
-**Spans** (`read_spans`): a JSON list of ``{"audio": "<folders>/<clip>.wav", "important_blocks": [0, 3]}``, the released
-form, in blocks of two seconds; or of ``{"audio": ..., "spans": [[0.5, 2.25], ...]}``, in seconds.
+**Spans** (`read_spans`): a JSON list of ``{"audio": "<folders>/<clip>.wav", "important_blocks": [0, 3]}``, the form
+released with the paper, in blocks of two seconds; or of ``{"audio": ..., "spans": [[0.5, 2.25], ...]}``, in seconds.
 
-4. A clip that is there twice, or whose blocks cannot be read, is a problem; the others stay.
+4. A clip that occurs twice, or whose blocks or spans cannot be read, is a problem; the others are kept.
 """
 
 from __future__ import annotations
@@ -40,12 +40,18 @@ Span = tuple[float, float]
 
 
 class MaskError(ValueError):
-    """Masks that cannot be used, and why."""
+    """Masks that cannot be used, or cannot be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """clip -> its spans in seconds. blocks: clip -> the numbers of its blocks, where the file has such."""
+    """The spans in which objects sound.
+
+    Attributes:
+        spans: Clip -> spans in seconds.
+        blocks: Clip -> numbers of its blocks, if the file gives blocks.
+        problems: The rows that cannot be used.
+    """
 
     spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     blocks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -53,7 +59,11 @@ class Spans:
 
 
 def mask_files(folder: Path) -> list[Path]:
-    """The masks of a folder in the order of their numbers. Raises `MaskError`."""
+    """The masks in a folder, sorted by number.
+
+    Raises:
+        MaskError: If there are none, or two for the same frame.
+    """
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() not in SUFFIXES or not (path.stem.isascii() and path.stem.isdecimal()):
@@ -63,22 +73,37 @@ def mask_files(folder: Path) -> list[Path]:
             raise MaskError(f"{folder.name}: {found[number].name} and {path.name} are masks of the same frame")
         found[number] = path
     if not found:
-        raise MaskError(f"no masks in {folder}: pictures called by numbers are expected, 00012.png for example")
+        raise MaskError(f"no masks in {folder}: pictures named by frame number are expected, for example 00012.png")
     return [found[number] for number in sorted(found)]
 
 
 def mask_of(raw: Path) -> Path:
-    """The mask that lies beside a raw frame. Raises `MaskError`."""
+    """The path of the mask of a raw frame.
+
+    Raises:
+        MaskError: If the name is not that of a raw frame.
+    """
     if not raw.stem.endswith(RAW):
-        raise MaskError(f"{raw.name} is no raw frame; its name should end with {RAW}")
+        raise MaskError(f"{raw.name} is not a raw frame: its name must end with {RAW}")
     return raw.with_name(raw.stem.removesuffix(RAW) + raw.suffix)
 
 
 def read_masks(masks: Path | Sequence[Path], *, n_frames: int | None = None) -> np.ndarray:
-    """Grey levels, uint8 [frames, height, width]. masks: a folder, or raw frames (`mask_of`). `MaskError`."""
+    """Read the masks of a clip.
+
+    Args:
+        masks: A folder of masks, or a list of raw frames (`mask_of`).
+        n_frames: The number of frames that the model sees; None for one frame per mask.
+
+    Returns:
+        Grey levels, uint8 [frames, height, width].
+
+    Raises:
+        MaskError: If masks are missing, damaged, or differ in size.
+    """
     files = mask_files(masks) if isinstance(masks, Path) else [mask_of(Path(raw)) for raw in masks]
     if not files:
-        raise MaskError("no raw frames are named, so there are no masks")
+        raise MaskError("the list of raw frames is empty, so there are no masks")
     if n_frames is not None and n_frames != len(files):
         if not 1 <= n_frames < len(files):
             raise MaskError(f"{n_frames} frames, but {len(files)} masks in {files[0].parent}")
@@ -93,10 +118,14 @@ def read_masks(masks: Path | Sequence[Path], *, n_frames: int | None = None) -> 
 
 
 def read_spans(path: Path) -> Spans:
-    """The spans of a file, and what cannot be used of it. Raises `TableError` for a file that is no such list."""
+    """Read a file of spans.
+
+    Raises:
+        TableError: If the file is not a JSON list.
+    """
     content = tables.read_json(path)
     if not isinstance(content, list):
-        raise TableError(f"{path.name} is no list of clips")
+        raise TableError(f"{path.name} is not a list of clips")
     spans: dict[str, tuple[Span, ...]] = {}
     blocks: dict[str, tuple[int, ...]] = {}
     problems = []
@@ -107,7 +136,7 @@ def read_spans(path: Path) -> Spans:
             if not clip:
                 raise ValueError("it names no audio")
             if clip in spans:
-                raise ValueError("another row is of this clip")
+                raise ValueError("another row is about the same clip")
             if "important_blocks" in row:
                 blocks[clip] = _blocks(row["important_blocks"])
                 spans[clip] = tuple((BLOCK_SECONDS * k, BLOCK_SECONDS * (k + 1)) for k in blocks[clip])
@@ -150,4 +179,4 @@ def _grey(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise MaskError(f"missing mask {path.name} (looked in {path.parent})") from None
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MaskError(f"{path.name} is no picture, or is cut off: {error}") from None
+        raise MaskError(f"{path.name} is not a picture, or is cut off: {error}") from None

@@ -1,7 +1,7 @@
-"""What the paper reports, finding by finding, each statement with the rule that this run is held against.
+"""What *From Senses to Decisions* reports, finding by finding: each statement with the rule by which a run is judged.
 
-The papers print curves and describe them in words, so their statements are quoted in substance. Rules and their margins
-are in `avsink.results.verdicts`; nothing here looks at numbers.
+The paper prints curves and describes them in words, so its statements are paraphrased. "Almost every task" is read as
+every category. Kinds of rules are in `avsink.results.rules`, margins in `avsink.results.verdicts`.
 """
 
 from __future__ import annotations
@@ -9,50 +9,36 @@ from __future__ import annotations
 import pandas as pd
 
 from avsink.instruments import attention_shares, discarding
-from avsink.results.rules import (
-    comes_first,
-    costs_more,
-    drops,
-    lies_above,
-    rises,
-    stays_flat,
-    unharmed,
-)
+from avsink.results.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
 
 __all__ = [
-    *(
-        "FINDING_1_MAPS",
-        "FINDING_1_MASKS",
-        "FINDING_2",
-        "FINDING_2_FIGURE_3",
-        "FINDING_2_FIGURE_4",
-        "FINDING_2_FIGURE_10",
-    ),
-    *("FINDING_2_FIGURE_8", "FINDING_2_FIGURE_9", "FINDING_3_FIGURE_5", "FINDING_3_FIGURE_6"),
+    *("FINDING_1_MAPS", "FINDING_1_MASKS"),
+    *("FINDING_2", "FINDING_2_FIGURE_3", "FINDING_2_FIGURE_4", "FINDING_2_FIGURE_8"),
+    *("FINDING_2_FIGURE_9", "FINDING_2_FIGURE_10", "FINDING_3_FIGURE_5", "FINDING_3_FIGURE_6"),
     *("FINDING_4_CLIP", "FINDING_4_ELSEWHERE", "FINDING_4_INTERLEAVED"),
 ]
 
 
 def _share(group: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """(samples, layers)"""
+    """The group's share of attention, (samples, layers)."""
     return rows[rows["group"] == group].pivot(index="sample", columns="layer", values="share")
 
 
 def _language(rows: pd.DataFrame) -> pd.Series:
-    """Of each sample, the share of its layers in which text has most of the last token's attention."""
+    """Of each sample, the share of layers at which text has more than half of the last token's attention."""
     text = _share("system", rows).add(_share("user instruction", rows))
     return (text > 0.5).mean(axis=1)
 
 
 def _rise(rows: pd.DataFrame) -> pd.Series:
-    """Of each sample, how much video's share rises at the spike."""
+    """Of each sample, how much video's share rises at the spike (a layer that all samples have in common)."""
     layer = attention_shares.spike(rows)
     video = _share("video", rows)
     return video[layer] - video[layer - 1]
 
 
 def _at_first_tokens(rows: pd.DataFrame) -> pd.Series:
-    """Of each sample, the part of video's attention that the first tokens of frames have at the spike."""
+    """Of each sample, the part of the attention to video that goes to the first tokens of frames at the spike."""
     layer = attention_shares.spike(rows)
     return _share(attention_shares.FIRST, rows)[layer] / _share("video", rows)[layer]
 
@@ -76,7 +62,7 @@ FINDING_1_MAPS = (
     lies_above(
         0.5,
         value=_at_first_tokens,
-        what="part of it that falls on the first tokens of frames",
+        what="part of video's share at the spike that goes to the first tokens of frames",
         claim="The jump is made by a few tokens, generally the first of a frame",
         where="§3, fig. 1",
     ),
@@ -94,8 +80,7 @@ FINDING_1_MASKS = tuple(
     )
 )
 
-# Flow, Finding 2: a single sequential pathway. The paper prints curves, not numbers, so its statements are quoted in
-# substance. "Almost every task" is read as every category here.
+# Finding 2: a single sequential pathway.
 FINDING_2_FIGURE_3 = (
     drops("Cross-frame", claim="Attention across frames contributes to almost every task", where="§4.2, fig. 3"),
     stays_flat("Cross-audio", claim="Attention across audio chunks matters little in any task", where="§4.2, fig. 3"),
@@ -142,7 +127,7 @@ FINDING_2_FIGURE_9 = (
 )
 FINDING_2 = (*FINDING_2_FIGURE_3, *FINDING_2_FIGURE_4)
 
-# Finding 3: several items between text take two parallel paths. Asked of the most common order of segments.
+# Finding 3: interleaved inputs take two parallel pathways. To be judged on the most common order of segments.
 FINDING_3_FIGURE_5 = (
     drops("Cross-candidate", claim="Candidates exchange information among themselves", where="§5.2, fig. 5"),
     drops("Candidates↛Reference", claim="Candidates pass into the reference", where="§5.2, fig. 5"),
@@ -183,9 +168,9 @@ FINDING_3_FIGURE_6 = (
 )
 
 
-# Appendix E: how wide a window? rows: of sweeps in several widths, `category` telling which, "k = 7".
+# Appendix E: how wide should a window be? Rows are of sweeps with several k, and their category says which: "k = 7".
 def _curves(pathway: str, k: int, rows: pd.DataFrame) -> pd.DataFrame:
-    """(samples, layers)"""
+    """Δp of a pathway blocked in windows of k layers, (samples, layers)."""
     own = rows[(rows["pathway"] == pathway) & (rows["category"] == f"k = {k}")]
     return own.pivot(index="sample", columns="layer", values="delta_p")
 
@@ -197,7 +182,7 @@ def _deepest(pathway: str, k: int, rows: pd.DataFrame) -> pd.Series:
 
 
 def _below_half(pathway: str, k: int, rows: pd.DataFrame) -> pd.Series:
-    """Of each sample, the share of layers at which Δp is below half of its own lowest."""
+    """Of each sample, the share of layers at which Δp is below half of the sample's lowest."""
     curve = _curves(pathway, k, rows)
     return curve.le(curve.min(axis=1) / 2, axis=0).mean(axis=1)
 
@@ -213,13 +198,13 @@ FINDING_2_FIGURE_8 = (
     lies_above(
         0.1,
         value=lambda rows: _below_half("Question↛Last", 11, rows) - _below_half("Question↛Last", 7, rows),
-        what="Question↛Last: share of layers below half of its depth, k = 11 less k = 7",
+        what="Question↛Last: share of layers below half of its depth, k = 11 minus k = 7",
         claim="A wide window blurs where a pathway is",
         where="App. E, fig. 8",
     ),
 )
 
-# Finding 4: tokens can go once their information has been passed on.
+# Finding 4: tokens can be discarded once their information has been passed on.
 FINDING_4_CLIP, FINDING_4_INTERLEAVED = (
     tuple(
         unharmed(

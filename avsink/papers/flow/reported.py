@@ -1,7 +1,7 @@
-"""Reported beside measured: the papers' tables, joined with this run's numbers, each with its n and interval.
+"""Reported beside measured for *From Senses to Decisions*: its tables, joined with the numbers of a run.
 
-The papers' numbers are CSV files in ``data/papers`` (its README says which is what). A model, a data set and a depth
-differ from the paper's; so layers are compared as depths, from 0 (first layer) to 1 (last).
+The paper's numbers are CSV files in ``data/papers``. Measured numbers have their n and 95 % interval. A run's model and
+dataset differ from the paper's, so layers are compared by depth, from 0 (first layer) to 1 (last).
 """
 
 from __future__ import annotations
@@ -25,25 +25,46 @@ __all__ = [
 
 
 def table_1(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy with media hidden in the last layers. rows: of `allocation.masking`.
+    """Join table 1, accuracy with media hidden in the last layers, with a run.
 
-    Columns: mask, reported, measured, low, high, n, change (against the first row), change_low, change_high.
+    Args:
+        rows: Rows of `avsink.instruments.attention_shares.masking` over many samples; may be empty.
+
+    Returns:
+        One row per mask, with the columns mask, reported, reported_change (from the first row), measured, low, high, n,
+        change (from the first row, sample by sample), change_low, change_high, rows_left (here always missing).
+        Accuracies and changes are fractions.
     """
     reported = paper("flow_table1_late_layer_masking").set_index("mask")["accuracy"] / 100
     return _accuracies(rows, column="mask", baseline=next(iter(attention_shares.MASKS)), reported=reported)
 
 
 def table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """Accuracy after discarding, mean over tasks on both sides. rows: of `discard.sweep`. Columns as in `table_1`."""
+    """Join table 4, accuracy after discarding, mean over tasks, with a run.
+
+    Args:
+        rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
+        interleaved: Whether to take the paper's rows for interleaved inputs.
+
+    Returns:
+        One row per configuration, with the columns of `table_1`, config in place of mask. rows_left is the fraction of
+        the baseline's layer-rows that are left.
+    """
     reported = _reported_4(interleaved).groupby("config")["accuracy"].mean() / 100
     return _accuracies(rows, column="config", baseline=discarding.BASELINE, reported=reported)
 
 
 def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """Prefill latency relative to the baseline's. rows: of `discard.sweep`.
+    """Join table 4, prefill latency, with a run.
 
-    Columns: config, reported_ms, reported (ratio to the baseline), measured_ms (mean over samples), measured (ratio),
-    low, high, n, arithmetic (share of the baseline's operations).
+    Args:
+        rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
+        interleaved: Whether to take the paper's rows for interleaved inputs.
+
+    Returns:
+        One row per configuration, with the columns config, reported_ms, reported (ratio to the baseline), measured_ms
+        (mean over samples), measured (ratio to the baseline, mean over samples), low, high, n, arithmetic (fraction of
+        the baseline's operations).
     """
     ms = _reported_4(interleaved).groupby("config", sort=False)["avg_prefill_latency_ms"].first()
     if rows.empty:
@@ -62,9 +83,15 @@ def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
 
 
 def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """Every accuracy of table 4, and every one of this run, task by task: the two have no task in common.
+    """List every accuracy of table 4 and every one of a run, task by task. The two have no task in common.
 
-    Columns: side, task, config, accuracy, low, high, n; intervals and n where they are known.
+    Args:
+        rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
+        interleaved: Whether to take the paper's rows for interleaved inputs.
+
+    Returns:
+        One row per (side, task, configuration), with the columns side ("reported" or "measured"), task, config,
+        accuracy (fraction), low, high, n (missing on the reported side).
     """
     reported = _reported_4(interleaved)
     direction = ["" if pd.isna(way) else f" ({way})" for way in reported["direction"]]
@@ -83,10 +110,17 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
 def depths(
     *, spike: int | None, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int
 ) -> pd.DataFrame:
-    """Layers that the paper names, and those found here, with their depths from 0 to 1.
+    """Join the layers that the paper names with those found in a run.
 
-    Columns: quantity, group, where, reported, reported_depth, measured, measured_depth. A group that was never needed
-    has layer -1 and no depth; one that was not measured has neither.
+    Args:
+        spike: The layer at which attention to video jumps; None if it was not measured.
+        after: Group of tokens -> the layer after which it can be discarded, for questions about a clip.
+        interleaved: The same for interleaved inputs.
+        n_layers: Number of layers of the run's model.
+
+    Returns:
+        One row per quantity and group, with the columns quantity, group, where, reported, reported_depth, measured,
+        measured_depth. A group that was never needed has layer -1 and no depth; one that was not measured has neither.
     """
     table = paper("flow_layers").fillna({"group": ""})
     found = {("spike of attention to video", ""): spike}
@@ -103,7 +137,7 @@ def depths(
 
 
 def selected(benchmark: str, root: str = "") -> dict[str, list[Sample]]:
-    """Use (`knockout`, …) -> the samples that the paper's selection finds in a benchmark's files; {} for other data."""
+    """Apply the paper's selections to a dataset: use (`knockout`, …) -> samples; {} if it has no selections."""
     if benchmark not in SELECTIONS:
         return {}
     loaded = load(benchmark, root)
@@ -111,10 +145,14 @@ def selected(benchmark: str, root: str = "") -> dict[str, list[Sample]]:
 
 
 def counts(*found: tuple[str, dict[str, list[Sample]]]) -> pd.DataFrame:
-    """Tables 5 to 9 and 12: how many questions of each task the paper used, and how many the files here hold.
+    """Count the questions of each task that the paper used, and those in the files here (tables 5 to 9 and 12).
 
-    found: benchmarks with what `selected` made of their files; the paper's other benchmarks have none here.
-    Columns: benchmark, use, task, reported, here (missing where nothing was loaded).
+    Args:
+        *found: (dataset, what `selected` returned for it). The paper's other datasets count as not loaded.
+
+    Returns:
+        One row per (dataset, use, task), with the columns benchmark, use, task, reported, here (missing where nothing
+        was loaded).
     """
     here = {(name, use): samples for name, uses in found for use, samples in uses.items()}
     rows = []
@@ -128,11 +166,14 @@ def counts(*found: tuple[str, dict[str, list[Sample]]]) -> pd.DataFrame:
 
 
 def structures(found: dict[str, list[Sample]]) -> pd.DataFrame:
-    """Tables 10 and 11: in which order the parts of AV-Odyssey's prompts come.
+    """Count the orders in which the parts of AV-Odyssey's prompts come (tables 10 and 11).
 
-    Columns: task, structure, reported, here.
+    Args:
+        found: Result of `selected("av-odyssey", …)`, or {}.
 
-    found: of `selected("av-odyssey", …)`, or {}. The last rows, of the task `all`, are table 10.
+    Returns:
+        One row per (task, structure), with the columns task, structure, reported, here (missing where nothing was
+        loaded). The last rows, of the task "all", are table 10.
     """
     held = Counter((same_task(s.task), tuple(s.truth.get("structure") or ())) for s in found.get("knockout", ()))
     rows = [
@@ -146,11 +187,16 @@ def structures(found: dict[str, list[Sample]]) -> pd.DataFrame:
 
 
 def directions(found: dict[str, list[Sample]]) -> pd.DataFrame:
-    """Tables 9 and 12: the share of each direction, in percent; the paper's two of Bird Recognition make 90 %.
+    """Give the share of each direction of matching in AV-Odyssey, in percent (tables 9 and 12).
 
-    Columns: task, audio_reference, image_reference, here_audio_reference, n.
+    The paper's two shares of Bird Recognition add up to 90 %.
 
-    found: of `selected("av-odyssey", …)`, or {}.
+    Args:
+        found: Result of `selected("av-odyssey", …)`, or {}.
+
+    Returns:
+        One row per task, with the columns task, audio_reference and image_reference (as reported), here_audio_reference
+        and n (missing where nothing was loaded).
     """
     table = paper("flow_table9_av_odyssey_tasks")
     held = {same_task(task): [] for task in table["task"]}
@@ -170,7 +216,11 @@ def directions(found: dict[str, list[Sample]]) -> pd.DataFrame:
 
 
 def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.DataFrame:
-    """The numbers that stand in the paper's text: quantity, where, reported, and here where this run has one."""
+    """Join numbers from the paper's text with this run's: quantity, where, reported, here (missing if it has none).
+
+    `card` is the model's, `window` the number of blocked layers, `first_layer` the first masked one (None if there was
+    no masking), `n_layers` the model's depth.
+    """
     table = paper("flow_numbers")
     here = {
         "first masked layer": first_layer,
@@ -187,7 +237,10 @@ def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.
 
 
 def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
-    """`table_1` or `table_4` for a page: intervals beside their means, in percent and points."""
+    """Format `table_1` or `table_4` for a page: accuracies in percent, changes in points, means with their intervals.
+
+    `first` is the table's first column, mask or config.
+    """
     shown = {
         first: table[first],
         "reported": table["reported"].map("{:.1%}".format),
@@ -202,7 +255,7 @@ def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
 
 
 def readable_tasks(table: pd.DataFrame) -> pd.DataFrame:
-    """`tasks_of_table_4` for a page: a row for each side and task, a column for each configuration."""
+    """Format `tasks_of_table_4` for a page: one row per side and task, one column per configuration."""
     cells = table.assign(cell=_with_interval(table, "accuracy", "low", "high", form="{:.1f}"))
     wide = cells.pivot(index=["side", "task"], columns="config", values="cell")
     counts = cells.groupby(["side", "task"], sort=False)["n"].first().astype("Int64")
@@ -211,7 +264,7 @@ def readable_tasks(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
-    """`latencies` for a page."""
+    """Format `latencies` for a page."""
     return pd.DataFrame(
         {
             "config": table["config"],
@@ -226,7 +279,7 @@ def readable_latencies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_interval(table: pd.DataFrame, mean: str, low: str, high: str, *, form: str) -> list[str]:
-    """Shares as percent, ``96.0 [92.7, 98.7]``; nothing where there is no mean, no brackets without an interval."""
+    """Format fractions as percent, ``96.0 [92.7, 98.7]``; "" without a mean, no brackets without an interval."""
     rows = (100 * table[[mean, low, high]]).itertuples(index=False)
     texts = ["" if pd.isna(row[0]) else _cell(row, form=form) for row in rows]
     return [text.replace("-", "−") for text in texts]
@@ -238,13 +291,15 @@ def _cell(row: tuple[float, float, float], *, form: str) -> str:
 
 
 def _reported_4(interleaved: bool) -> pd.DataFrame:
+    """The paper's table 4 for one kind of input."""
     table = paper("flow_table4_discarding")
     return table[table["input"] == ("multi-input" if interleaved else "video")].drop(columns="input")
 
 
 def _accuracies(rows: pd.DataFrame, *, column: str, baseline: str, reported: pd.Series) -> pd.DataFrame:
+    """The columns of `table_1`, one row per value of `column`. reported: value -> accuracy."""
     names = ["measured", "low", "high", "n", "change", "change_low", "change_high", "rows_left"]
-    if rows.empty:  # nothing of this kind was measured: the paper's numbers stand alone
+    if rows.empty:  # nothing of this kind was measured: the paper's numbers are shown alone
         table = pd.DataFrame({column: reported.index}).assign(**dict.fromkeys(names, float("nan")))
     else:
         table = summarise(rows, by=[column], value="correct").rename(columns={"mean": "measured"})

@@ -1,6 +1,6 @@
-"""What *Probing Cross-modal Information Hubs* reports, finding by finding, each statement with this run's rule.
+"""What *Probing Cross-modal Information Hubs* reports, finding by finding: each statement with its rule.
 
-Rules and their margins are in `avsink.results.rules` and `verdicts`; nothing here looks at numbers.
+Kinds of rules are in `avsink.results.rules`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DOMINANCES = ("audio", "video")
 def _holds_more(
     first: tuple[str, int], second: tuple[str, int], *, dominance: str, claim: str, where: str
 ) -> tuple[Rule, ...]:
-    """One claim on two sets of tokens, by both of the effects."""
+    """One claim on two sets of tokens (token_set, N), by each of the two effects."""
     claim = f"{claim} ({dominance}-dominant)"
     return tuple(
         holds_more(first, second, dominance=dominance, value=value, claim=claim, where=where)
@@ -27,7 +27,7 @@ def _holds_more(
 
 
 def _beyond(dominance: str, part: float, rows: pd.DataFrame) -> pd.Series:
-    """Of each sample, IE_clean of its sinks (N = 2) less a part of that of all tokens."""
+    """Of each sample, IE_clean of its sinks (N = 2) minus `part` times that of all tokens."""
     if rows.empty:
         return pd.Series(dtype=float)
     own = rows[(rows["dominance"] == dominance) & rows["one_in"].isin((0, 2))]
@@ -35,7 +35,7 @@ def _beyond(dominance: str, part: float, rows: pd.DataFrame) -> pd.Series:
     return table["Sink"] - part * table["All"]
 
 
-# Finding 1: it lies in the sinks of the other one.
+# Finding 1: what the dominant modality said lies in the sinks of the other modality.
 FINDING_1 = tuple(
     rule
     for dominance in DOMINANCES
@@ -50,7 +50,7 @@ FINDING_1 = tuple(
         lies_above(
             0.0,
             value=lambda rows, dominance=dominance: _beyond(dominance, 0.5, rows),
-            what=f"{dominance}-dominant: IE_clean of Sink (N = 2) less half of that of All",
+            what=f"{dominance}-dominant: IE_clean of Sink (N = 2) minus half of that of All",
             claim=f"They hold most of what there is ({dominance}-dominant)",
             where="§3.3, table 1",
             unit=".1%",
@@ -58,7 +58,7 @@ FINDING_1 = tuple(
     )
 )
 
-# Against what was found in models of pictures alone: that what an object is lies in the object's own tokens.
+# In models of images alone, an object's identity was found in the object's own tokens.
 FINDING_1_OBJECT = tuple(
     rule
     for dominance in DOMINANCES
@@ -71,7 +71,7 @@ FINDING_1_OBJECT = tuple(
     )
 )
 
-# Finding 2: and there, in the sinks that the other modality reads.
+# Finding 2: of these sinks, it lies in those that the other modality reads.
 FINDING_2 = tuple(
     rule
     for dominance in DOMINANCES

@@ -2,20 +2,19 @@
 
 Clone that repository and give its ``exp`` folder, a folder in it, or single files:
 
-1. `histories`: ``step1/<case>/av/history/k_divde_<N>/<clip>_history.json``. For each global sink token its v_score,
-   a_score and mds at each layer: the mean attention that it receives from later video and from later audio tokens, and
-   (v - a) / (v + a). Where no later token of a modality is left, its score is 0 there, and mds so 1 or -1; this project
-   says NaN (`avsink.instruments.sinks`).
-2. `results`: ``step1/<case>/<condition>/<file>.json``. The probabilities of three letters, which the model predicts
-   with both modalities (av), with sight only (v) and with sound only (a), in a run under one condition. Which one, only
-   the name of the folder says: av, v or a.
+1. `histories`: ``step1/<case>/av/history/k_divde_<N>/<clip>_history.json``. For each global sink and layer:
+   v_score and a_score, the mean attention that it receives from later video and from later audio tokens, and
+   mds = (v_score - a_score) / (v_score + a_score). After the last token of a modality, the authors' score of that
+   modality is 0, and mds therefore 1 or -1; this project has NaN there (`avsink.instruments.sinks`).
+2. `results`: ``step1/<case>/<condition>/<file>.json``. The probabilities of three letters in a run under one condition:
+   the letters that the model predicts with both modalities (av), with the picture alone (v) and with the sound alone
+   (a). Only the folder's name says which condition it is: av, v or a.
 3. `effects`: ``step2/<case>/<token set>/<file>.json``. The probabilities of the clean and of the corrupted prediction
-   in the clean, the corrupted and the restored run, and from them
-   IE_clean = P(restored, clean) - P(corrupted, clean) and IE_corrupt = P(corrupted, corrupt) - P(restored, corrupt), as
-   fractions.
+   in the clean, the corrupted and the restored run, and from them, as fractions,
+   IE_clean = P(restored, clean) - P(corrupted, clean) and IE_corrupt = P(corrupted, corrupt) - P(restored, corrupt).
 
-Whatever cannot be read is a problem, by file and row, and the rest stays. A second row of one sample in one file is a
-problem, too: the files were appended to. Item lists are read by `avsink.papers.hubs.released_items`.
+What cannot be read becomes a problem that names file and row; the rest is kept. A second row of a sample in one file is
+a problem, too, since the authors appended to these files. `avsink.papers.hubs.released_items` reads the item lists.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from avsink.papers.hubs.released_files import Released, clip_of, find, gather, j
 __all__ = ["CONDITIONS", "TOKEN_SETS", "effects", "histories", "results"]
 
 HISTORY = re.compile(r"(?P<clip>.+)_history\.json")
-ONE_IN = re.compile(r"k_div[a-z]*_(?P<one_in>\d{1,3})$")  # written k_divde in one place and k_divide in another
+ONE_IN = re.compile(r"k_div[a-z]*_(?P<one_in>\d{1,3})$")  # spelled k_divde or k_divide
 SCORES = ("v_score", "a_score", "mds")
 CONDITIONS = ("av", "v", "a")
 TOKEN_SETS = {
@@ -46,18 +45,25 @@ TOKEN_SETS = {
     "uni_modal_sink": "Unimodal",
     "cross_modal_sink": "Cross-modal",
 }
-"""Their name of a token set -> this project's (`avsink.instruments.tracing.token_sets`)."""
+"""The authors' name of a token set -> this project's (`avsink.instruments.tracing.token_sets`)."""
 
-RUNS = {"correct": "clean", "corrupt": "corrupted", "restored": "restored"}  # their name of a run -> ours
-LETTERS = {"correct": "clean", "corrupt": "corrupt"}  # whose prediction
+RUNS = {"correct": "clean", "corrupt": "corrupted", "restored": "restored"}  # the authors' name of a run -> ours
+LETTERS = {"correct": "clean", "corrupt": "corrupt"}  # the authors' name of a prediction -> ours
 
 
 def histories(*paths: Path | str) -> Released:
-    """One row a (sample, token, layer). paths: folders or files.
+    """Read the scores of global sinks.
 
-    Columns: sample (the clip), case, one_in (N: one token in so many is a global sink; 0: unknown), token (its position
-    in the prompt), rank (its place in the file: video before audio, each by the layers in which it is a sink), layer
-    (from 0), v_score, a_score, mds.
+    Args:
+        *paths: Folders or files of step 1.
+
+    Returns:
+        One row per (sample, token, layer), with the columns sample (the clip), case, one_in (N: one token in so many is
+        a global sink; 0 if unknown), token (its position in the prompt), rank (its place in the file: video before
+        audio, each by the number of layers at which it is a sink), layer (from 0), v_score, a_score, mds.
+
+    Raises:
+        MissingData: There is no such file.
     """
     tokens, scores, problems = [], [], []
     files = find(paths, lambda path: HISTORY.fullmatch(path.name) is not None, "<clip>_history.json")
@@ -65,7 +71,7 @@ def histories(*paths: Path | str) -> Released:
         try:
             content = tables.read_json(path)
             if not isinstance(content, dict):
-                raise TableError(f"{path.name} is no object of tokens")
+                raise TableError(f"{path.name} is not a JSON object of tokens")
         except TableError as error:
             problems.append(Problem(id=path.name, reason=str(error), where=str(path)))
             continue
@@ -73,9 +79,9 @@ def histories(*paths: Path | str) -> Released:
         for rank, (token, lists) in enumerate(tables.pairs(content)):
             try:
                 if token in seen:
-                    raise ValueError("this token is there a second time")
+                    raise ValueError("the file has this token twice")
                 seen.add(token)
-                scores.append(_layers(token, lists))  # [3, layers]
+                scores.append(_layers(token, lists))  # (3, layers)
                 tokens.append(facts | {"token": int(token), "rank": rank})
             except ValueError as error:
                 where = f"{path.name}, token {token}"
@@ -90,20 +96,28 @@ def histories(*paths: Path | str) -> Released:
 
 
 def results(*paths: Path | str) -> Released:
-    """One row a (sample, condition, letter). paths: folders or files of step 1.
+    """Read the probabilities of the predictions under each condition.
 
-    Columns: sample (the clip), case, file, condition (av, v, a: what the run was given), predicted (what it wrote),
-    label (the true letter), label_name, prediction_of (av, v, a: whose letter is asked about), letter, probability.
+    Args:
+        *paths: Folders or files of step 1.
+
+    Returns:
+        One row per (sample, condition, letter), with the columns sample (the clip), case, file, condition (av, v or a:
+        what the run was given), predicted (the text it wrote), label (the true letter), label_name, prediction_of (av,
+        v or a: the condition under which `letter` is the prediction), letter, probability (of `letter` in this run).
+
+    Raises:
+        MissingData: There is no such file.
     """
 
     def rows(path: Path, values: Mapping[str, object]) -> list[dict]:
         if path.parent.name not in CONDITIONS:
-            raise ValueError(f"its folder is {path.parent.name!r}; the condition is expected: {', '.join(CONDITIONS)}")
+            raise ValueError(f"its folder is {path.parent.name!r}; a condition is expected: {', '.join(CONDITIONS)}")
         shared = {"sample": clip_of(values.get("video")), "case": path.parent.parent.name, "file": path.name}
         shared |= {"condition": path.parent.name, "predicted": text(values, "text_output", empty=True)}
         shared |= {"label": text(values, "label"), "label_name": text(values, "label_name")}
-        asked = [(of, text(values, of), probability(values, f"{of}_prob")) for of in CONDITIONS]
-        return [shared | {"prediction_of": of, "letter": letter, "probability": p} for of, letter, p in asked]
+        letters = [(of, text(values, of), probability(values, f"{of}_prob")) for of in CONDITIONS]
+        return [shared | {"prediction_of": of, "letter": letter, "probability": p} for of, letter, p in letters]
 
     columns = ["sample", "case", "file", "condition", "predicted", "label", "label_name"]
     columns += ["prediction_of", "letter", "probability"]
@@ -111,11 +125,19 @@ def results(*paths: Path | str) -> Released:
 
 
 def effects(*paths: Path | str) -> Released:
-    """One row a (sample, token set). paths: folders or files of step 2.
+    """Read the effects of restoring sets of tokens.
 
-    Columns: sample (the clip), case, file, token_set and one_in as in `avsink.instruments.tracing` (0: it has none), label,
-    label_name, o_clean, o_corrupt, o_restored (what each run predicts), p_<run>_<clean or corrupt>, ie_clean,
-    ie_corrupt, and patched (tokens times layers).
+    Args:
+        *paths: Folders or files of step 2.
+
+    Returns:
+        One row per (sample, token set), with the columns sample (the clip), case, file, token_set and one_in (as in
+        `avsink.instruments.tracing`; 0 for sets without N), label, label_name, o_clean, o_corrupt, o_restored (what
+        each run predicts), p_<run>_clean and p_<run>_corrupt (probability of o_clean and of o_corrupt in the clean,
+        corrupted and restored run), ie_clean, ie_corrupt (fractions), patched (restored tokens times layers).
+
+    Raises:
+        MissingData: There is no such file.
     """
 
     def rows(path: Path, values: Mapping[str, object]) -> list[dict]:
@@ -140,7 +162,7 @@ def effects(*paths: Path | str) -> Released:
 
 
 def _lines(paths: Iterable[Path | str], key: str, convert, columns: list[str]) -> Released:
-    """`gather` of files of one object a line."""
+    """Apply `gather` to files with one JSON object a line."""
     files = find(paths, lambda path: not HISTORY.fullmatch(path.name), "*.json")
     return gather(
         files, json_lines, key=key, clip=lambda values: clip_of(values.get("video")), convert=convert, columns=columns
@@ -148,7 +170,7 @@ def _lines(paths: Iterable[Path | str], key: str, convert, columns: list[str]) -
 
 
 def _history_of(path: Path) -> dict[str, object]:
-    """What the path of a history says: ``<case>/av/history/k_divde_<N>/<clip>_history.json``."""
+    """The facts in the path of a history: ``<case>/av/history/k_divde_<N>/<clip>_history.json``."""
     match = HISTORY.fullmatch(path.name)
     found, above = ONE_IN.search(path.parent.name), path.parent.parent
     case = above.parent.parent.name if above.name == "history" else ""
@@ -160,18 +182,19 @@ def _history_of(path: Path) -> dict[str, object]:
 
 
 def _layers(token: str, lists: object) -> np.ndarray:
-    """The three scores of one token, [3, layers]. Raises ValueError."""
+    """The three scores of one token, (3, layers). Raises ValueError."""
     if not re.fullmatch(r"\d{1,9}", token, re.ASCII):
-        raise ValueError(f"{token!r} is no position of a token")
+        raise ValueError(f"{token!r} is not the position of a token")
     own = [lists.get(name) if isinstance(lists, dict) else None for name in SCORES]
     if not all(isinstance(one, list) and one and all(map(number, one)) for one in own):
-        raise ValueError(f"its {', '.join(SCORES)} are no lists of numbers")
+        raise ValueError(f"its {', '.join(SCORES)} are not lists of numbers")
     if len({len(one) for one in own}) != 1:
-        raise ValueError(f"its {', '.join(SCORES)} are of {', '.join(str(len(one)) for one in own)} layers")
+        raise ValueError(f"its {', '.join(SCORES)} have different lengths: {', '.join(str(len(one)) for one in own)}")
     return np.array(own, dtype=float)
 
 
 def _token_set(folder: str) -> dict[str, object]:
+    """The facts in the name of a folder of step 2: token_set, one_in. Raises ValueError."""
     found = ONE_IN.search(folder)
     name = folder[: found.start()] if found else folder
     if name not in TOKEN_SETS:

@@ -1,10 +1,10 @@
-"""What the released files have in common, and how their values are checked.
+"""What the readers of all released files share: finding files, reading rows, checking values.
 
-1. `find`: the files of a kind below folders, or files that are named;
-2. `json_lines`: files called ``.json`` that hold one object a line;
-3. `gather`: their rows as a table, and what is wrong with them;
-4. `clip_of`: which clip a row shows; it is given as a path, a name, or the list of its frames;
-5. `text`, `number`, `probability`: values as they should be. ValueError, in words for people, if they are not.
+1. `find`: the files of a kind below folders, or files given by name;
+2. `json_lines`: reads files called ``.json`` that hold one object a line;
+3. `gather`: puts the rows of files into a table, and lists what is wrong with the others;
+4. `clip_of`: which clip a row shows, from a path, a name, or the list of its frames;
+5. `text`, `number`, `probability`: check single values. Their ValueErrors become the reasons of problems.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ __all__ = ["Released", "clip_of", "find", "gather", "json_lines", "number", "pro
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """table: what could be read. problems: what could not, by file and row. files: all that were looked at."""
+    """What was read from released files.
+
+    Attributes:
+        table: The rows that could be read.
+        problems: Those that could not, by file and row.
+        files: All files that were looked at.
+    """
 
     table: pd.DataFrame
     problems: tuple[Problem, ...] = ()
@@ -35,7 +41,19 @@ class Released:
 
 
 def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: str) -> tuple[Path, ...]:
-    """All wanted files below the folders; a file that is named is taken whatever it is called. Raises `MissingData`."""
+    """Find files.
+
+    Args:
+        paths: Folders, which are searched for wanted files, and files, which are taken whatever their name.
+        wanted: Whether a file below a folder is of the right kind.
+        pattern: What wanted files are called, for the error message.
+
+    Returns:
+        Each file once.
+
+    Raises:
+        MissingData: A path does not exist, or there is no file.
+    """
     paths = [Path(path).expanduser() for path in paths]
     found: list[Path] = []
     for path in paths:
@@ -51,7 +69,10 @@ def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: s
 
 
 def json_lines(path: Path) -> list[Row]:
-    """The objects of a file, one a line, or of one list of them. A bad line has a fault. Raises `TableError`."""
+    """Read the objects of a file with one object a line, or with one list of objects. A bad line has a fault.
+
+    Raises `TableError` if the file cannot be read at all.
+    """
     content = tables.text(path)
     if content.lstrip().startswith("["):
         found = tables.read_json(path)
@@ -78,10 +99,21 @@ def gather(
     convert: Callable[[Path, Mapping[str, object]], list[dict]],
     columns: list[str],
 ) -> Released:
-    """Rows of files that hold one clip once. read: of one file, may raise `TableError`. clip: which one a row shows.
+    """Put the rows of files into one table; a file may have one row per clip.
 
-    A file in which no row has the key is another kind of file, and one problem. convert: what a row becomes. It and
-    clip may raise ValueError.
+    A file that cannot be read, or in which no row has the key, is one problem. So is a row with a fault, a second row
+    of a clip, and a row of which `clip` or `convert` raises ValueError.
+
+    Args:
+        files: To be read, in this order.
+        read: File -> its rows; may raise `TableError`.
+        key: A name that at least one row has in files of the right kind.
+        clip: Values of a row -> the clip that it shows.
+        convert: (file, values of a row) -> rows of the table.
+        columns: Columns of the table.
+
+    Returns:
+        The table, the problems and the files.
     """
     found, problems = [], []
     for path in files:
@@ -100,7 +132,7 @@ def gather(
                     raise ValueError(row.fault)
                 id = clip(row.values)
                 if id in first:
-                    raise ValueError(f"another row of this clip stands at {first[id]}")
+                    raise ValueError(f"there is another row of this clip at {first[id]}")
                 first[id] = row.where
                 found += convert(path, row.values)
             except ValueError as error:
@@ -109,7 +141,10 @@ def gather(
 
 
 def clip_of(video: object) -> str:
-    """The clip that a row shows. Raises ValueError."""
+    """The clip that a row shows: the name of a file without its suffix, or of the folder of frames.
+
+    Raises ValueError if it is neither.
+    """
     if isinstance(video, list) and video and isinstance(video[0], str):
         name = PurePosixPath(video[0]).parent.name
     else:
@@ -120,7 +155,7 @@ def clip_of(video: object) -> str:
 
 
 def text(values: Mapping[str, object], name: str, *, empty: bool = False) -> str:
-    """A text, without space around it. empty: it may be."""
+    """A text without surrounding space. Raises ValueError if it is not a text, or empty unless `empty` allows that."""
     value = values.get(name)
     if not isinstance(value, str) or not (empty or value.strip()):
         raise ValueError(f"its {name} is {value!r}; a text is expected")
@@ -128,7 +163,7 @@ def text(values: Mapping[str, object], name: str, *, empty: bool = False) -> str
 
 
 def number(value: object) -> bool:
-    """Whether this is a number that a table can hold; NaN is one."""
+    """Whether this is a finite number or NaN."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     try:
@@ -138,7 +173,7 @@ def number(value: object) -> bool:
 
 
 def probability(values: Mapping[str, object], name: str) -> float:
-    """A probability. Theirs are float32, and may exceed 1 by rounding."""
+    """A probability; rounding in float32 may have put it slightly above 1. Raises ValueError if it is not one."""
     value = values.get(name)
     if not number(value) or not 0 <= value <= 1 + 1e-6:
         raise ValueError(f"its {name} is {value!r}; a probability is expected")
@@ -147,4 +182,4 @@ def probability(values: Mapping[str, object], name: str) -> float:
 
 def _object(value: object, where: str) -> Row:
     good = isinstance(value, dict)
-    return Row(values=value if good else {}, where=where, fault="" if good else "it is no object")
+    return Row(values=value if good else {}, where=where, fault="" if good else "it is not a JSON object")

@@ -1,18 +1,17 @@
 """Item lists that the authors of Hubs released (github.com/kaistmm/crossmodal-hub, ``json_files``).
 
-1. A list holds chats of two turns; the second, the user's, shows a clip (an mp4, or the list of its raw frames) and
-   asks about it. Beside the content stand the facts: of the 20-way items label, label_name, choices (A to T) and, in
-   step 1, the predictions av, v and a, in step 2 correct_pred, corrupt_pred and their four probabilities.
-2. `items`: those facts as a table.
-3. `samples`: the items as samples, to be measured again, with their own 20 labels in their own order. The clips must be
-   there, below a folder, by base name: VGGSound's own do, where a list names frames that are not published.
-4. `cases`: the fixed set of labels of each list, as the file `cases.json` of `avsink.datasets.vggsound` has them.
-5. `captions`: the clips to be described, with the object that each shows: parentheses are taken off
-   (``mouse (animal)``), and ``/`` parts synonyms. One row of the released list is the header of a table that got in; it
-   is a problem.
+1. A list holds chats of two turns. The second turn, the user's, shows a clip (an mp4, or the list of its raw frames)
+   and asks about it. It also has the item's facts: for 20-way items label, label_name, choices (A to T), and the
+   predictions av, v and a (step 1) or correct_pred, corrupt_pred and their four probabilities (step 2).
+2. `items`: these facts as a table.
+3. `samples`: the items as samples, to be measured again, with their own 20 labels in their own order. Clips are looked
+   up by base name below a folder. VGGSound's clips serve also where a list names raw frames, which are not published.
+4. `cases`: the fixed set of labels of each list, in the form of `cases.json` (`avsink.datasets.vggsound`).
+5. `captions`: the clips to be described, with the object that each shows. Synonyms are separated by ``/``, and
+   parentheses are removed (``mouse (animal)``). One row of the released list is the header of a table; it is a problem.
 
-The prompt of a sample is this project's (`avsink.datasets.twenty_way`), not theirs. Items were chosen for dominance, not
-for correct answers.
+The prompt of a sample is this project's (`avsink.datasets.twenty_way`), not the authors'. Items were chosen for
+dominance, not for correct answers.
 """
 
 from __future__ import annotations
@@ -43,14 +42,17 @@ PROBABILITIES = {
     "corrupt_correct_word_prob": "p_corrupted_clean",
     "corrupt_corrupt_word_prob": "p_corrupted_corrupt",
 }
-HEADER = "original_label"  # the name of a column, where a label should be
+HEADER = "original_label"  # a row with this label is a table's header
 
 
 def chats(path: Path) -> list[Row]:
-    """The user's turns of a list, each with its `clip`. A bad one has a fault. Raises `TableError`."""
+    """Read the user's turns of a list, each with its `clip`. A bad one has a fault.
+
+    Raises `TableError` if the file cannot be read or is not a list.
+    """
     content = tables.read_json(path)
     if not isinstance(content, list):
-        raise TableError(f"{path.name} is no list of chats")
+        raise TableError(f"{path.name} is not a list of chats")
     rows = []
     for number, chat in enumerate(content, start=1):
         where = f"{path.name}, item {number}"
@@ -62,16 +64,26 @@ def chats(path: Path) -> list[Row]:
         try:
             rows.append(Row(values={**user, "clip": clip_of(video), "media": video}, where=where))
         except ValueError as error:
-            rows.append(Row(values=user, where=where, fault=str(error) if user else "it is no chat with a user's turn"))
+            rows.append(
+                Row(values=user, where=where, fault=str(error) if user else "it is not a chat with a user's turn")
+            )
     return rows
 
 
 def items(*paths: Path | str) -> Released:
-    """One row an item. paths: lists of 20-way items, or folders of them.
+    """Read 20-way items.
 
-    Columns: sample (the clip), case (the list's name), label, label_name, options (20 labels), media (a path, or the
-    paths of the raw frames), and, None where a list does not have them, predicted_av, predicted_v, predicted_a,
-    o_clean, o_corrupt, p_clean_clean, p_clean_corrupt, p_corrupted_clean, p_corrupted_corrupt.
+    Args:
+        *paths: Lists, or folders of lists.
+
+    Returns:
+        One row per item, with the columns sample (the clip), case (the list's name), label (the right letter),
+        label_name, options (20 labels), media (a path, or the paths of the raw frames), and, None where a list lacks
+        them: predicted_av, predicted_v, predicted_a, o_clean, o_corrupt, p_clean_clean, p_clean_corrupt,
+        p_corrupted_clean, p_corrupted_corrupt.
+
+    Raises:
+        MissingData: There is no such file.
     """
 
     def rows(path: Path, values: Mapping[str, object]) -> list[dict]:
@@ -90,7 +102,7 @@ def items(*paths: Path | str) -> Released:
 
 
 def samples(path: Path | str, clips: Path | str) -> Loaded:
-    """The items of one list as samples, or problems. clips: the folder of the mp4 files."""
+    """Read the items of the list at `path` as samples, or problems. `clips` is the folder of the mp4 files."""
     path, folder = Path(path), Clips(Path(clips))
 
     def convert(id: str, values: Mapping[str, object]) -> Sample:
@@ -115,27 +127,36 @@ def samples(path: Path | str, clips: Path | str) -> Loaded:
 
 
 def cases(*paths: Path | str, write: Path | str | None = None) -> dict[str, tuple[str, ...]]:
-    """List's name -> its 20 labels, in the order of the alphabet. write: a cases.json to make.
+    """Collect the labels of each list of 20-way items.
 
-    Raises `TableError` where the items of one list have different labels.
+    Args:
+        *paths: Lists, or folders of lists.
+        write: Where to write them as a ``cases.json``.
+
+    Returns:
+        Name of the list -> its 20 labels, sorted.
+
+    Raises:
+        TableError: The items of one list have different labels.
+        MissingData: There is no such file.
     """
     sets: dict[str, tuple[str, ...]] = {}
     for case, options in items(*paths).table[["case", "options"]].itertuples(index=False):
         if sets.setdefault(case, tuple(sorted(options))) != tuple(sorted(options)):
-            raise TableError(f"the items of {case} have different labels")
+            raise TableError(f"the items of {case} have different labels; one set of {N_OPTIONS} is expected")
     if write is not None:
         Path(write).write_text(json.dumps(sets, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return sets
 
 
 def captions(path: Path | str, clips: Path | str) -> Loaded:
-    """The clips of a list to be described, as samples or problems. clips: the folder of the mp4 files."""
+    """Read the clips of a list to be described, as samples or problems. `clips` is the folder of the mp4 files."""
     path, folder = Path(path), Clips(Path(clips))
 
     def convert(id: str, values: Mapping[str, object]) -> Sample:
         label, objects = text(values, "original_label"), text(values, "objects")
         if label == HEADER:
-            raise ValueError("it is the header of a table, and no clip")
+            raise ValueError("it is the header of a table, not a clip")
         return Sample(
             id=id,
             task="caption",
@@ -152,14 +173,14 @@ def captions(path: Path | str, clips: Path | str) -> Loaded:
 
 
 def _options(values: Mapping[str, object]) -> tuple[str, ...]:
-    """The 20 labels in the order of their letters, the true one where it should be. Raises ValueError."""
+    """The 20 labels in the order of their letters. Raises ValueError unless the right letter has the right label."""
     choices = values.get("choices")
     if not isinstance(choices, dict) or sorted(choices) != list(LETTERS):
-        raise ValueError(f"its choices are not those of the letters {LETTERS[0]} to {LETTERS[-1]}")
+        raise ValueError(f"its choices do not have the letters {LETTERS[0]} to {LETTERS[-1]}")
     options = tuple(text(choices, letter) for letter in LETTERS)
     if len(set(options)) != N_OPTIONS:
         raise ValueError("two of its choices are the same")
     label, name = text(values, "label"), text(values, "label_name")
     if label not in choices or text(choices, label) != name:
-        raise ValueError(f"its label {label} is {choices.get(label)!r}, and not {name!r}")
+        raise ValueError(f"its choice {label} is {choices.get(label)!r}, but its label_name is {name!r}")
     return options

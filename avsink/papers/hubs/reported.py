@@ -1,7 +1,7 @@
-"""Reported beside measured for *Probing Cross-modal Information Hubs*: its tables of effects, joined with this run's.
+"""Reported beside measured for *Probing Cross-modal Information Hubs*: its tables of effects, joined with a run's.
 
-The paper prints means in percent, without n or intervals, for five models. Their scales differ severalfold, so what can
-be compared is the order within a model, and the share of what restoring *all* tokens brings back.
+The paper prints means in percent for five models, without n or intervals. The models' scales differ severalfold. What
+can be compared is the order of the sets within a model, and each set's share of the effect of restoring *all* tokens.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from avsink.results.bootstrap import LEVEL, resampled_means, summarise
 
 __all__ = ["BESIDE", "TABLE_1", "TABLE_2", "effects", "models", "readable", "shares"]
 
-BESIDE = "Qwen2.5-Omni-7B"  # the paper's model that tables stand beside
+BESIDE = "Qwen2.5-Omni-7B"  # the paper's model whose numbers tables show
 TABLE_1 = ("All", "Object", *(f"Sink (N={n})" for n in (2, 3, 4)), *(f"Random (N={n})" for n in (2, 3, 4)))
 TABLE_2 = tuple(f"{name} (N={n})" for n in (2, 3, 4) for name in ("Sink", "Unimodal", "Cross-modal"))
 VALUES = ("ie_clean", "ie_corrupt")
 NBSP = "\N{NO-BREAK SPACE}"
-LEAST = 0.01  # of all tokens' effect, for its parts to be shares of something
+LEAST = 0.01  # effect of restoring all tokens below which shares of it mean nothing
 
 
 def models() -> list[str]:
@@ -28,10 +28,16 @@ def models() -> list[str]:
 
 
 def effects(rows: pd.DataFrame, sets: tuple[str, ...], *, beside: str = BESIDE) -> pd.DataFrame:
-    """One row per dominance and set of tokens, of `TABLE_1` or `TABLE_2`. rows: of `avsink.instruments.tracing.trace`.
+    """Join the paper's effects with a run's.
 
-    Columns: dominance, restored; for each value v of ie_clean, ie_corrupt: reported_v (the model `beside`), v (mean),
-    v_low, v_high, as fractions; reported_tokens, tokens (mean), n.
+    Args:
+        rows: Rows of `avsink.instruments.tracing.trace` over many samples; may be empty.
+        sets: `TABLE_1` or `TABLE_2`.
+        beside: The paper's model to compare with.
+
+    Returns:
+        One row per (dominance, set of tokens), with the columns dominance, restored (the set); for v in ie_clean and
+        ie_corrupt: reported_v, v (mean), v_low, v_high, as fractions; reported_tokens, tokens (mean), n.
     """
     reported = _reported()
     reported = reported[reported["model"] == beside].set_index(["dominance", "restored"])
@@ -49,12 +55,20 @@ def effects(rows: pd.DataFrame, sets: tuple[str, ...], *, beside: str = BESIDE) 
 
 
 def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean") -> pd.DataFrame:
-    """What each set brings back of what all tokens do: this run's, and that of each of the paper's models.
+    """Divide each set's effect by that of restoring all tokens, for this run and each of the paper's models.
 
-    Columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value, low,
-    high, n. This run's is a ratio of means over the samples that were asked about such a set, empty ones included,
-    drawn again together for its interval. Where all tokens bring back less than one point, ratios mean nothing and are
-    left out.
+    This run's value is a ratio of means over the samples that have rows of the set, also if the set was empty; for its
+    interval, both means are resampled together. Where all tokens bring back less than `LEAST`, ratios mean nothing and
+    are left out.
+
+    Args:
+        rows: Rows of `avsink.instruments.tracing.trace` over many samples; may be empty.
+        sets: `TABLE_1` or `TABLE_2`.
+        value: The effect, "ie_clean" or "ie_corrupt".
+
+    Returns:
+        The columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value,
+        low, high, n.
     """
     tables = []
     for dominance, part in _named(rows).groupby("dominance", sort=False):
@@ -78,7 +92,7 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """`effects` for a page, in points; what is missing is left empty."""
+    """Format `effects` for a page, in points; missing numbers are left empty."""
     named = table["dominance"] + ": " + table["restored"]
     shown = {"dominant: restored": named.str.replace(" ", NBSP)}
     for value, name in zip(VALUES, ("IE_clean", "IE_corrupt"), strict=True):
@@ -106,11 +120,12 @@ def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
 
 
 def _points(share: float) -> str:
+    """A fraction in points, "" if it is missing."""
     return "" if pd.isna(share) else f"{100 * share:.1f}".replace("-", "−")
 
 
 def _reported() -> pd.DataFrame:
-    """Both tables, effects as fractions; sets as they are called here."""
+    """The paper's two tables as one, with effects as fractions and the sets' names of this project."""
     tables = [paper("hubs_indirect_effect_by_token_set"), paper("hubs_indirect_effect_unimodal_vs_crossmodal")]
     table = pd.concat(tables, ignore_index=True)
     table["restored"] = table.pop("token_set").str.replace("Crossmodal", "Cross-modal")
@@ -119,6 +134,7 @@ def _reported() -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the column `restored`: the set as the paper's tables call it."""
     if rows.empty:
         return pd.DataFrame(columns=["sample", "dominance", "restored", *VALUES, "tokens"])
     size = [f" (N={n})" if n else "" for n in rows["one_in"]]
@@ -126,7 +142,7 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(own: pd.DataFrame, value: str) -> pd.DataFrame:
-    """mean, low, high, n by (dominance, restored); random draws of one sample are averaged first."""
+    """Mean, low, high, n by (dominance, restored)."""
     if own.empty:
         empty = pd.MultiIndex.from_arrays([[], []], names=["dominance", "restored"])
         return pd.DataFrame(columns=["mean", "low", "high", "n"], index=empty, dtype=float)

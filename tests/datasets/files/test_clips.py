@@ -1,4 +1,4 @@
-"""Names of clips, and the files that they are found by."""
+"""Clip names, and the files found by them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_a_name_is_split_from_the_right(id, start):
 @pytest.mark.parametrize(
     ("id", "start"), [("short", 1), ("ABCDEFGHIJK", "1.5"), ("ABCDEFGHIJK", -1), ("ABCDEFGHIJK", None)]
 )
-def test_what_is_no_name(id, start):
-    with pytest.raises(ValueError, match="is no name of a clip|whole seconds are expected"):
+def test_what_is_not_a_name(id, start):
+    with pytest.raises(ValueError, match="is not a clip name|whole seconds are expected"):
         clip_name(id, start)
 
 
@@ -34,5 +34,5 @@ def test_clips_are_found_in_whatever_folder_by_their_base_name(tmp_path):
     assert clips.find("none", "-x") == tmp_path / "a/b/c/-x.mp4" and clips.find("y") == tmp_path / "d/y.MKV"
     with pytest.raises(ValueError, match="missing clip z.mp4 or w.mp4"):
         clips.find("z", "w")
-    with pytest.raises(ValueError, match="its clip lies there 2 times: e/twice.mp4 and f/twice.webm"):
+    with pytest.raises(ValueError, match="2 files have the name of its clip: e/twice.mp4 and f/twice.webm; delete"):
         clips.find("twice")

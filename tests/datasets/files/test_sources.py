@@ -1,4 +1,4 @@
-"""Roots, downloads and zips; the network is a function that a test hands in."""
+"""Roots, downloads and zips; the network is replaced by a function of the test."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def source(tmp_path_factory):
     return folder
 
 
-def test_fetched_and_unpacked_it_is_whole(tmp_path, source):
+def test_a_fetched_dataset_is_complete(tmp_path, source):
     hub = Hub(source)
     assert fetch("av-speakerbench", tmp_path / "new", download=hub) == tmp_path / "new"
     (call,) = hub.calls
@@ -143,30 +143,32 @@ def test_unneeded_archives_are_not_downloaded(tmp_path):
 
 
 def given_parameters(**changes):
-    return {"data": "worldsense", "data_root": "", "task": None} | changes
+    return {"dataset": "worldsense", "dataset_root": "", "task": None} | changes
 
 
 def test_parameters_name_a_root_that_is_there(tmp_path):
     worldsense_json(tmp_path)
-    names = ("data", "data_root", "task", "selection")
+    names = ("dataset", "dataset_root", "task", "selection")
 
     def said(**changes):
         with pytest.raises(parameters.ParameterError) as caught:
             parameters.check(given_parameters(selection=None) | changes, *names)
         return str(caught.value)
 
-    good = given_parameters(data_root=str(tmp_path), selection="knockout")
+    good = given_parameters(dataset_root=str(tmp_path), selection="knockout")
     parameters.check(good | {"task": "Audio Counting"}, *names)
-    parameters.check(given_parameters(data_root="honglyhly/WorldSense", task="not fetched yet", selection=None), *names)
-    parameters.check(given_parameters(data="toyworld", task="caption", selection=None), *names)
+    parameters.check(
+        given_parameters(dataset_root="honglyhly/WorldSense", task="not fetched yet", selection=None), *names
+    )
+    parameters.check(given_parameters(dataset="toyworld", task="caption", selection=None), *names)
     assert "python -m avsink.datasets.fetch worldsense" in said()
-    assert "there is no folder /no/such; allowed: the path of a folder" in said(data_root="/no/such")
-    assert "data_root: 7" in said(data_root=7)
-    assert "worldsense has no task 'Countin'" in said(data_root=str(tmp_path), task="Countin")
-    assert "allowed: knockout, cross-dataset, None for all" in said(data_root=str(tmp_path), selection="cross-task")
+    assert "there is no folder /no/such; allowed: the path of a folder" in said(dataset_root="/no/such")
+    assert "dataset_root: 7" in said(dataset_root=7)
+    assert "worldsense has no task 'Countin'" in said(dataset_root=str(tmp_path), task="Countin")
+    assert "allowed: knockout, cross-dataset, None for all" in said(dataset_root=str(tmp_path), selection="cross-task")
 
 
-def test_every_benchmark_has_a_loader_and_is_known_by_its_name(tmp_path):
+def test_every_dataset_has_a_loader_under_its_name(tmp_path):
     from avsink.datasets import DATASETS
 
     assert set(HUB) | set(BROUGHT) == set(DATASETS) - {"toyworld"} and not set(HUB) & set(BROUGHT)

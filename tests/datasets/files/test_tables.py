@@ -1,4 +1,4 @@
-"""Tables: every row of every format is there, with its place, or the file is refused in words."""
+"""Tables: every row of every format is read, with its place, or the file is refused with a reason."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_a_row_with_too_many_or_too_few_cells_is_a_row_with_a_fault(tmp_path):
         ("t.csv", b"a,a\n1,2\n", "two columns of the same name"),
         ("t.csv", b"a,b\n\xff,2\n", "not UTF-8 at byte 4"),
         ("t.json", b"[{", "t.json is not JSON"),
-        ("t.json", b"{}", "no list of rows"),
+        ("t.json", b"{}", "not a list of rows"),
         ("t.json", b'[{"n": ' + b"9" * 5000 + b"}]", "t.json is not JSON"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not JSON"),
-        ("t.parquet", b"PAR1 but not really", "no parquet file, or is cut off"),
-        ("t.xlsx", b"", "no table that can be read; allowed: .csv"),
+        ("t.parquet", b"PAR1 but not really", "not a parquet file, or is cut off"),
+        ("t.xlsx", b"", "not a table of a known format; allowed: .csv"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(tmp_path, name, content, reason):
@@ -93,7 +93,7 @@ def test_a_list_may_be_the_text_of_one(value):
 
 
 @pytest.mark.parametrize("value", ["['a', ", "a, b", "__import__('os')", "{'a': 1}", None, 3, "", "(" * 5000])
-def test_whatever_else_is_no_list_and_is_never_run(value):
+def test_anything_else_is_not_a_list_and_is_never_run(value):
     with pytest.raises(ValueError, match="its choices"):
         as_list(value, "its choices")
 

@@ -1,4 +1,4 @@
-"""Media out of parquet files: written once, whole, found again, and written again where they are gone."""
+"""Media from parquet files: written once and completely, reused, and written again if missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bench(tmp_path):
 
 
 def checked(loaded):
-    """Every sample is there, and each of its media as a file that holds something."""
+    """Every sample is there, and each of its media is a file with content."""
     assert len(loaded.samples) == len(ODYSSEY) and not loaded.problems and not loaded.lacking
     assert all(medium.path.stat().st_size for sample in loaded.samples for medium in sample.media)
     return loaded
@@ -71,7 +71,7 @@ def test_a_medium_that_was_deleted_is_written_again_and_no_other(bench):
 
 
 @pytest.mark.parametrize("content", ["", "no json", "[]", '{"image_1": 3}', '{"image_1": ["media"]}'])
-def test_rows_that_were_spoilt_are_written_again(bench, content):
+def test_damaged_rows_are_written_again(bench, content):
     before = checked(load(bench)).samples
     for path in (bench / "unpacked/rows").iterdir():
         path.write_text(content)
@@ -94,7 +94,7 @@ def test_a_table_without_a_row_is_missing(bench):
         assert load(bench).lacking == ("av_odyssey_part6.parquet holds no row",)
 
 
-def test_the_cache_may_lie_elsewhere(bench, tmp_path, monkeypatch):
+def test_the_cache_may_be_elsewhere(bench, tmp_path, monkeypatch):
     monkeypatch.setenv("AVSINK_CACHE", str(tmp_path / "cache"))
     checked(load(bench))
     assert (tmp_path / "cache/unpacked/media").is_dir() and not (bench / "unpacked").exists()

@@ -1,4 +1,4 @@
-"""Zips: damaged, encrypted or at odds with one another, they are refused in one sentence and nothing is overwritten."""
+"""Zips that are damaged, encrypted or contradict each other are refused in one sentence; nothing is overwritten."""
 
 from __future__ import annotations
 

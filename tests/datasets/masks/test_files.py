@@ -1,4 +1,4 @@
-"""Masks as folders of pictures, spans as JSON: in every form that they come in, and broken."""
+"""Masks as folders of pictures, spans as JSON: in every form, and broken."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def levels(masks):
     return masks[:, 0, 0].tolist()
 
 
-def test_masks_come_in_the_order_of_their_numbers_and_nothing_else_is_one(tmp_path):
+def test_masks_are_sorted_by_number_and_other_files_ignored(tmp_path):
     for name, level in {"00010.png": 100, "9.png": 90, "00011.bmp": 110, "9_raw.png": 5, "cover.png": 6}.items():
         write(tmp_path / name, level)
     (tmp_path / "12.txt").write_text("x")
@@ -54,14 +54,14 @@ def test_masks_beside_the_raw_frames_of_the_released_form(tmp_path):
     assert levels(read_masks(raw)) == [200, 210, 220]
     assert levels(read_masks(raw[::-1])) == [220, 210, 200]
     assert levels(read_masks(tmp_path / "clip")) == [200, 1, 210, 220]
-    with pytest.raises(MaskError, match="013.jpg is no raw frame"):
+    with pytest.raises(MaskError, match="013.jpg is not a raw frame"):
         mask_of(raw[1].with_name("013.jpg"))
     raw[1].with_name("013.jpg").unlink()
     with pytest.raises(MaskError, match="missing mask 013.jpg"):
         read_masks(raw)
 
 
-def test_every_way_of_saying_white(tmp_path):
+def test_every_way_of_writing_white(tmp_path):
     half = np.zeros((6, 8), dtype=np.uint8)
     half[:, 4:] = 1
     palette = Image.fromarray(half, mode="P")
@@ -79,7 +79,7 @@ def test_every_way_of_saying_white(tmp_path):
 
 
 def test_masks_that_cannot_be_used(tmp_path):
-    with pytest.raises(MaskError, match="no masks in .*: pictures called by numbers are expected"):
+    with pytest.raises(MaskError, match="no masks in .*: pictures named by frame number are expected"):
         read_masks(tmp_path / "nothing")
     write(tmp_path / "two" / "1.png", 0)
     write(tmp_path / "two" / "001.png", 0)
@@ -91,9 +91,9 @@ def test_masks_that_cannot_be_used(tmp_path):
         read_masks(tmp_path / "size")
     whole = write(tmp_path / "cut" / "1.png", 0, size=(200, 200)).read_bytes()
     (tmp_path / "cut" / "1.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(MaskError, match="1.png is no picture, or is cut off"):
+    with pytest.raises(MaskError, match="1.png is not a picture, or is cut off"):
         read_masks(tmp_path / "cut")
-    with pytest.raises(MaskError, match="no raw frames"):
+    with pytest.raises(MaskError, match="list of raw frames is empty"):
         read_masks([])
 
 
@@ -122,7 +122,7 @@ def test_spans_in_the_released_form_and_in_seconds(tmp_path):
     ("row", "reason"),
     [
         ({"important_blocks": [0]}, "it names no audio"),
-        ({"audio": "a/good.wav", "important_blocks": [1]}, "another row is of this clip"),
+        ({"audio": "a/good.wav", "important_blocks": [1]}, "another row is about the same clip"),
         ({"audio": "b.wav", "important_blocks": [5]}, r"its important_blocks are \[5\]; different numbers from 0 to 4"),
         ({"audio": "b.wav", "important_blocks": [1, 1]}, "its important_blocks are"),
         ({"audio": "b.wav", "important_blocks": [True]}, "its important_blocks are"),
@@ -142,8 +142,8 @@ def test_a_bad_row_of_spans_is_a_problem_and_the_others_stay(tmp_path, row, reas
         raise ValueError(problem.reason)
 
 
-def test_a_file_that_is_no_list(tmp_path):
-    with pytest.raises(TableError, match="spans.json is no list of clips"):
+def test_a_file_that_is_not_a_list(tmp_path):
+    with pytest.raises(TableError, match="spans.json is not a list of clips"):
         spans_of(tmp_path / "spans.json", {"a": 1})
     (tmp_path / "spans.json").write_text("[{")
     with pytest.raises(TableError, match="spans.json is not JSON"):

@@ -77,7 +77,7 @@ def test_both_bounds_must_be_exceeded_in_both_frames():
 
     assert [covered(n, n) for n in (40, 41)] == [False, True]
     assert [covered(n, n, strictness="high") for n in (20, 21)] == [False, True]
-    assert not covered(100, 40) and not covered(40, 100) and covered(41)  # of one frame alone, it counts twice
+    assert not covered(100, 40) and not covered(40, 100) and covered(41)  # a single frame counts twice
     assert [covered(100, 100, value=value) for value in (40, 41)] == [False, True]
     assert [covered(100, 100, value=value, strictness="high") for value in (20, 21)] == [False, True]
     assert covered(100, 100, value=7, strictness=Strictness(level=6, ratio=0.9))
@@ -128,7 +128,7 @@ SPANS = st.lists(
     st.sampled_from([2.0, 12.5, 25.0]),
     st.integers(0, 3),
 )
-def test_a_token_sounds_if_its_middle_lies_in_a_span(audio, spans, rate, start):
+def test_a_token_sounds_if_its_middle_is_in_a_span(audio, spans, rate, start):
     expected = []
     for k, position in enumerate(sorted(audio)):
         middle = start + (k + 0.5) / rate
@@ -138,7 +138,7 @@ def test_a_token_sounds_if_its_middle_lies_in_a_span(audio, spans, rate, start):
 
 
 def test_ten_seconds_of_qwen_in_blocks_and_in_seconds():
-    """250 tokens in five runs of 50, between which other tokens stand: blocks of two seconds are spans of two."""
+    """250 tokens in five chunks of 50 with other tokens between them: blocks of two seconds are spans of two."""
     chunks = [list(range(100 * k, 100 * k + 50)) for k in range(5)]
     audio = [p for chunk in chunks for p in chunk]
     blocks = block_tokens(chunks, [3, 0, 3])
@@ -147,14 +147,14 @@ def test_ten_seconds_of_qwen_in_blocks_and_in_seconds():
     assert block_tokens(chunks, []).tolist() == []
 
 
-def test_spans_and_blocks_that_cannot_be():
+def test_invalid_spans_and_blocks():
     with pytest.raises(ValueError, match="the span from 2 to 2 s is empty"):
         sounding_tokens([1, 2], [(2, 2)], rate=25)
     with pytest.raises(ValueError, match="0 audio tokens a second"):
         sounding_tokens([1, 2], [(1, 2)], rate=0)
-    with pytest.raises(ValueError, match="the clip has 4 runs of audio tokens"):
+    with pytest.raises(ValueError, match="the clip has 4 chunks of audio tokens"):
         block_tokens([[1], [2], [3], [4]], [0])
-    with pytest.raises(ValueError, match=r"blocks \[0, 5\] of 5 runs"):
+    with pytest.raises(ValueError, match=r"blocks \[0, 5\] are out of range: the clip has 5 chunks"):
         block_tokens([[1], [2], [3], [4], [5]], [0, 5])
     with pytest.raises(ValueError, match=r"blocks \[-1\]"):
         block_tokens([[1], [2], [3], [4], [5]], [-1])

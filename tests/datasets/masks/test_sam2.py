@@ -10,7 +10,7 @@ from avsink.datasets.masks.files import MaskError, read_masks
 from avsink.datasets.masks.sam2 import Prompt, load_sam2, main, segment, write_masks
 from avsink.media import read_clip
 
-SIDE, WIDTH = 128, 128  # of the picture that the model sees, and of its states: twice the 64 of its memory
+SIDE, WIDTH = 128, 128  # pixels of the model's picture; width of its states, twice the 64 of its memory
 FRAMES = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), dtype=np.uint8)
 
 
@@ -78,7 +78,7 @@ def sam2(folder):
 
 
 def test_each_frame_has_the_mask_that_transformers_gives(sam2):
-    """Frame by frame, without the iterator: the prompted frame, those behind it, those before it."""
+    """Frame by frame, without the iterator: the prompted frame, those after it, those before it."""
     model, processor = sam2["model"], sam2["processor"]
     masks = segment(FRAMES, [Prompt(frame=2, inside=((20, 30),), outside=((5, 6),))], **sam2)
     assert masks.shape == (5, 48, 64) and masks.dtype == bool
@@ -88,7 +88,7 @@ def test_each_frame_has_the_mask_that_transformers_gives(sam2):
     model(session, frame_idx=2)
     for frame in (2, 3, 4, 1, 0):
         with torch.inference_mode():
-            if frame == 1:  # on the way back the prompted frame is met again
+            if frame == 1:  # the prompted frame comes again on the way back
                 model(session, frame_idx=2, reverse=True)
             logits = model(session, frame_idx=frame, reverse=frame < 2).pred_masks  # [1, 1, 32, 32]
         large = torch.nn.functional.interpolate(logits, size=(48, 64), mode="bilinear", align_corners=False)
@@ -116,17 +116,17 @@ def test_the_model_is_shown_what_the_prompt_says(sam2, monkeypatch):
 @pytest.mark.parametrize(
     ("prompts", "reason"),
     [
-        ([], "must be shown the object in at least one frame"),
+        ([], "there is no prompt; mark the object in at least one frame"),
         ([Prompt()], "needs a point on the object, or a box"),
         ([Prompt(outside=((1, 1),))], "needs a point on the object, or a box"),
-        ([Prompt(frame=5, inside=((1, 1),))], "frame 5 is not there: the clip has frames 0 to 4"),
-        ([Prompt(inside=((64.5, 1),))], r"\(64.5, 1\) lies outside of the picture, which is 64 x 48 pixels"),
-        ([Prompt(box=(0, 0, 60, 60))], r"\(60, 60\) lies outside"),
+        ([Prompt(frame=5, inside=((1, 1),))], "there is no frame 5: the clip has frames 0 to 4"),
+        ([Prompt(inside=((64.5, 1),))], r"\(64.5, 1\) is outside of the picture, which is 64 x 48 pixels"),
+        ([Prompt(box=(0, 0, 60, 60))], r"\(60, 60\) is outside"),
         ([Prompt(box=(30, 0, 20, 9))], "the box .* is empty"),
-        ([Prompt(inside=((1, 1),)), Prompt(inside=((2, 2),))], "two prompts show the same frame"),
+        ([Prompt(inside=((1, 1),)), Prompt(inside=((2, 2),))], "two prompts are of the same frame"),
     ],
 )
-def test_prompts_that_show_nothing(prompts, reason):
+def test_invalid_prompts(prompts, reason):
     with pytest.raises(MaskError, match=reason):
         segment(FRAMES, prompts, model=None, processor=None)
 
@@ -136,7 +136,7 @@ def test_masks_are_written_once_and_read_back(tmp_path):
     files = write_masks(tmp_path / "m", masks)
     assert [path.name for path in files] == ["00000.png", "00001.png", "00002.png"]
     assert np.array_equal(read_masks(tmp_path / "m"), masks * np.uint8(255))
-    with pytest.raises(MaskError, match="holds masks already, 00000.png for example"):
+    with pytest.raises(MaskError, match="already holds masks, for example 00000.png"):
         write_masks(tmp_path / "m", masks[:1])
 
 
@@ -147,8 +147,8 @@ def test_the_command_gives_a_mask_for_each_frame_that_a_model_sees(folder, clips
     frames = read_clip(clip).frames
     assert f"{len(frames)} masks in {out}" in capsys.readouterr().out
     assert read_masks(out).shape == frames.shape[:3]
-    assert main(asked) == 1 and "holds masks already" in capsys.readouterr().err
-    assert main([*asked, "--fps", "1", "--frame", "7"]) == 1 and "frame 7 is not there" in capsys.readouterr().err
+    assert main(asked) == 1 and "already holds masks" in capsys.readouterr().err
+    assert main([*asked, "--fps", "1", "--frame", "7"]) == 1 and "there is no frame 7" in capsys.readouterr().err
     assert main([*asked[:3], "--model", str(tmp_path / "none"), "--inside", "1", "1"]) == 1
     assert "cannot load SAM 2 from" in capsys.readouterr().err
     assert main([str(clips / "empty.mp4"), *asked[1:]]) == 1 and "empty.mp4" in capsys.readouterr().err

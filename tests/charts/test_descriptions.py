@@ -1,0 +1,71 @@
+"""Descriptions: what they say of small tables, and of tables without rows."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avsink.charts import descriptions
+from avsink.charts.descriptions import NOTHING
+
+EXTRA = {  # what functions need beside their table
+    "pathways": {"pathways": ["Video↛Last"]},
+    "shares": {"spike": 3},
+    "layers": {"n_layers": 8},
+    "shares_of": {"name": "dominance"},
+}
+OF_OBJECTS = {
+    "calibration": SimpleNamespace(dims=(), phi=pd.DataFrame()),
+    "energy": SimpleNamespace(energy=pd.DataFrame()),
+    "explored": SimpleNamespace(tokens=pd.DataFrame()),
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(descriptions.__all__) - {"NOTHING", *OF_OBJECTS}))
+def test_of_a_table_without_rows_nothing_was_measured(name):
+    assert getattr(descriptions, name)(pd.DataFrame(), **EXTRA.get(name, {})) == NOTHING == "Nothing was measured."
+
+
+@pytest.mark.parametrize("name", ["energy", "explored"])
+def test_of_an_object_with_an_empty_table_nothing_was_measured(name):
+    assert getattr(descriptions, name)(OF_OBJECTS[name]) == NOTHING
+
+
+def test_a_calibration_without_dimensions_speaks_for_itself():
+    class Found(SimpleNamespace):
+        def __str__(self):
+            return "No sinks found."
+
+    assert descriptions.calibration(Found(dims=(), phi=pd.DataFrame())) == "No sinks found."
+
+
+def test_no_group_of_tokens_at_all():
+    assert descriptions.layers({}, n_layers=8) == NOTHING
+
+
+def test_pathways_are_told_where_they_cost_most():
+    rows = [
+        ("Video↛Last", "mixed", 1, -0.1, -0.2, 0.0),
+        ("Video↛Last", "speech", 4, -0.4, -0.5, -0.3),
+        ("Audio↛Last", "mixed", 2, 0.05, np.nan, np.nan),
+    ]
+    curves = pd.DataFrame(rows, columns=["pathway", "category", "layer", "mean", "low", "high"])
+    said = descriptions.pathways(curves, pathways=["Audio↛Last", "Cross-frame", "Video↛Last"])
+    assert said == (
+        "Mean change of the answer's probability where it is lowest: Audio↛Last +5% at layer 2 (mixed); "
+        "Video↛Last −40% [−50%, −30%] at layer 4 (speech)."
+    )
+    assert descriptions.pathways(curves, pathways=["Cross-frame"]) == NOTHING
+
+
+def test_the_largest_dimensions_of_two_tokens_and_what_they_share():
+    magnitudes = {"largest system token": [1, 9, 2, 8, 7], "largest media token": [6, 5, 0, 9, 1]}
+    sizes = pd.concat(
+        pd.DataFrame({"token": token, "dimension": range(5), "magnitude": own}) for token, own in magnitudes.items()
+    )
+    said = descriptions.dimensions(sizes)
+    assert "largest system token: 1, 3, 4; largest media token: 3, 0, 1" in said or (
+        "largest media token: 3, 0, 1; largest system token: 1, 3, 4" in said
+    )
+    assert said.endswith("both share 1, 3.")
