@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import torch
 
+__all__ = ["enable_torchvision"]
+
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

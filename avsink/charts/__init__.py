@@ -4,8 +4,9 @@
 
     charts.knockout_curves(summary, caption="…", description="…")      # last line of a cell: the figure appears
 
-Each function takes a tidy DataFrame and returns an `avsink.charts.figure.Figure`: the chart with its caption, its description
-for screen readers, and its data as a CSV link. Columns that a function needs and does not find are named in the error.
+Each function takes a tidy DataFrame and returns a `figure.Figure`: the chart with its caption, its description for
+screen readers, and its data as a CSV link. A column that a function needs and does not find is named in the error. For
+a table without rows the figure says that nothing was measured. `about` says once which model all later figures show.
 
 =================  ==================================================================================================
 function           columns (optional ones in parentheses)

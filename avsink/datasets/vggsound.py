@@ -26,7 +26,7 @@ from avsink.datasets.loaded import Loaded, cell, collect
 from avsink.datasets.twenty_way import Cases, draw, item
 from avsink.sample import Sample
 
-__all__ = ["NAME", "SuperClasses", "cases_of", "given_cases", "load", "super_classes"]
+__all__ = ["NAME", "SEED", "SuperClasses", "cases_of", "given_cases", "load", "super_classes"]
 
 NAME = "vggsound"
 TEST, WHOLE, STAT, CASES = "test.csv", "vggsound.csv", "stat.csv", "cases.json"

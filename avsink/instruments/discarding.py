@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from avsink.engine.interventions import Discard
-from avsink.engine.record import decoder_inputs
 from avsink.engine.live import prefill, rows_left
+from avsink.engine.record import decoder_inputs
 from avsink.instruments.pathways import GROUPS
 from avsink.sample import Unmeasured
 

@@ -46,8 +46,7 @@ def classify(model, sample) -> pd.DataFrame:
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     row = {"sample": sample.id, "task": sample.task, "category": sample.category, "answer": sample.answer}
-    for name, mute in MUTED.items():
-        inputs = model.prepare(sample, mute=mute)
+    for name, inputs in zip(MUTED, model.prepare_muted(sample, list(MUTED.values())), strict=True):
         if not (len(inputs.layout.video) and len(inputs.layout.audio)):
             raise Unmeasured(sample.id, "lacks one of the modalities")
         run = clean_run(model, inputs)

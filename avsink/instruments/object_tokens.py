@@ -81,10 +81,10 @@ class ObjectFinder:
     def _heard(self) -> Spans | None:
         return None if self.spans is None else read_spans(self.spans)
 
-    def __call__(self, model, sample) -> dict[str, Tensor] | None:
+    def __call__(self, model, sample, inputs) -> dict[str, Tensor] | None:
         """Modality -> sorted positions of its object tokens; None where nothing is known of the sample.
 
-        Raises `SampleError` for masks or spans that do not fit.
+        inputs: of `model.prepare(sample)`. Raises `SampleError` for masks or spans that do not fit.
         """
         clips = [medium for medium in sample.media if medium.kind == "video"]
         if len(clips) != 1:
@@ -96,7 +96,6 @@ class ObjectFinder:
             given["masks"] = toy.masks(sample.truth, fps=card.fps, size=TOY_PIXELS)
             given["spans"] = toy.spans(sample.truth)
         try:
-            inputs = model.prepare(sample)
             if masks is not None and masks.is_dir():
                 there = len(mask_files(masks))  # one fewer where the last frame is repeated to fill its grid
                 given["masks"] = read_masks(masks, n_frames=min(2 * len(inputs.layout.frames), there))

@@ -57,12 +57,11 @@ def corrupt(model, sample, *, dominance: str | None = None, between: bool = True
 
     Raises `Unmeasured` for a sample that no modality dominates, or whose answer does not depend on the dominant one.
     """
-    inputs = model.prepare(sample)
+    passes = {"av": (), **{name: MUTED[name] for name in _needed(dominance)}}
+    inputs, *others = model.prepare_muted(sample, list(passes.values()))
     observer = SinkObserver(model.card, inputs.layout)
     clean = clean_run(model, inputs, observers=[observer], between=between)
-    muted = {
-        name: clean_run(model, model.prepare(sample, mute=MUTED[name]), between=between) for name in _needed(dominance)
-    }
+    muted = {name: clean_run(model, own, between=between) for name, own in zip(list(passes)[1:], others, strict=True)}
     if dominance is None:
         dominance = dominant(clean.predicted, muted["a"].predicted, muted["v"].predicted)
     if dominance not in DOMINATED:
@@ -135,20 +134,20 @@ def trace(
     sample,
     *,
     dominance: str | None = None,
-    objects: Callable[[object, object], Mapping[str, Tensor] | None] | None = None,
+    objects: Callable[[object, object, object], Mapping[str, Tensor] | None] | None = None,
     one_in: Sequence[int] = ONE_IN,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The tables' conditions for one sample: `token_sets` with their `effects`.
 
-    objects: (model, sample) -> modality -> positions of its object tokens, or None where nothing is known of them; such
-        as an `avsink.instruments.object_tokens.ObjectFinder`.
+    objects: (model, sample, inputs) -> modality -> positions of its object tokens, or None where nothing is known of
+        them; such as an `avsink.instruments.object_tokens.ObjectFinder`.
 
     Columns: sample, task, category, dominance, token_set, one_in, draw, o_clean, o_corrupt, and those of `effects`.
     """
     traced = corrupt(model, sample, dominance=dominance, between=False)
-    found = None if objects is None else objects(model, sample)
+    found = None if objects is None else objects(model, sample, traced.clean.inputs)
     own = None if found is None else found.get(DOMINATED[traced.dominance])
     sets = token_sets(traced, objects=own, one_in=one_in, draws=draws, seed=seed)
     table = pd.concat([sets.drop(columns="positions"), effects(traced, list(sets["positions"]))], axis=1)

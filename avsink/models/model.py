@@ -140,15 +140,19 @@ class Model:
 
     def prepare(self, sample: Sample, *, mute: Collection[str] = ()) -> Inputs:
         """Make tensors and layout of one sample. `mute`: `video`, `audio` or both. Raises `SampleError`."""
-        if unknown := set(mute) - set(MODALITIES):
+        return self.prepare_muted(sample, [mute])[0]
+
+    def prepare_muted(self, sample: Sample, mutes: Sequence[Collection[str]]) -> list[Inputs]:
+        """`prepare` one sample once for each way of muting it; its media are decoded only once."""
+        if unknown := set().union(*mutes) - set(MODALITIES):
             raise ValueError(f"cannot mute {', '.join(sorted(unknown))}; the modalities are {', '.join(MODALITIES)}")
         sample.check()
         pieces = self._prompt(sample)
         try:
-            clips = [_muted(clip, mute) for clip in self._decode(sample.media)]
+            clips = self._decode(sample.media)
         except ValueError as error:
             raise SampleError(sample.id, str(error)) from None
-        return self._assembled(sample, pieces, clips)
+        return [self._assembled(sample, pieces, [_muted(clip, mute) for clip in clips]) for mute in mutes]
 
     def assemble(self, sample: Sample, clips: Sequence[Clip]) -> Inputs:
         """Steps 3 and 4, for media that are decoded already: one clip for each of `sample.media`; no file is read."""

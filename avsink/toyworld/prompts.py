@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+__all__ = [
+    *("CAPTION_REQUEST", "NAMES", "ORDINALS", "SUFFIX", "SYSTEM"),
+    *("caption", "corpus", "heard_while_seen", "matching", "option_lines", "seen_and_heard", "seen_while_heard"),
+    "sounding_object",
+]
+
 NAMES = (
     "dog", "cat", "bird", "frog", "cow", "duck", "owl", "bee", "bell", "drum",
     "trumpet", "whistle", "clock", "phone", "train", "piano", "guitar", "siren", "rain", "car",

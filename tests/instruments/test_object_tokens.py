@@ -84,10 +84,10 @@ def test_masks_of_an_odd_number_of_frames_are_as_many_as_the_frames(model, prepa
     (tmp_path / clip).mkdir()
     for k in range(2 * grids - 1):
         Image.fromarray(np.full((96, 96), 255, dtype=np.uint8)).save(tmp_path / clip / f"{k}.png")
-    found = ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}))
+    found = ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}), inputs)
     assert found["video"].tolist() == inputs.layout.video.tolist()
     (tmp_path / clip / "0.png").unlink()
     with pytest.raises(
         SampleError, match=f"{grids} grids show {2 * grids} frames, but there are {2 * grids - 2} masks"
     ):
-        ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}))
+        ObjectFinder(masks=tmp_path)(model, replace(sample, truth={}), inputs)

@@ -9,7 +9,7 @@ from notebook_forms import NOTEBOOKS, parameters_cell
 
 from avsink.parameters import ParameterError
 
-NOTEBOOK = NOTEBOOKS / "flow2_pathways.ipynb"
+NOTEBOOK = NOTEBOOKS / "flow_finding2_pathways.ipynb"
 
 
 def checked(**given) -> dict:
@@ -17,7 +17,7 @@ def checked(**given) -> dict:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     parameters = parameters_cell(notebook)
     after = [cell for cell in notebook.cells if cell.cell_type == "code"][1]
-    namespace: dict = {}
+    namespace: dict = {"In": ["", parameters.source]}  # as in a kernel
     exec(parameters.source, namespace)
     namespace |= given
     exec(after.source, namespace)

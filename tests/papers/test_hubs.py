@@ -101,7 +101,7 @@ def test_objects_reach_the_tracing(model, samples, results):
     chosen = hubs.dominated(model, samples, each=1, seed=0, root=results)
     rows = hubs.measure_dominated(tracing.trace, model, chosen, objects=ObjectFinder(), root=results).rows
     for sample, kind in zip(chosen.samples, chosen.table["dominance"], strict=True):
-        found = ObjectFinder()(model, sample)[{"audio": "video", "video": "audio"}[kind]]
+        found = ObjectFinder()(model, sample, model.prepare(sample))[{"audio": "video", "video": "audio"}[kind]]
         own = rows[(rows["sample"] == sample.id) & (rows["token_set"] == "Object")]
         assert own["tokens"].tolist() == [len(found)] and len(found)
 

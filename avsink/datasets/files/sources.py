@@ -81,7 +81,7 @@ BROUGHT: dict[str, str] = {
     "of VGGSounder in that folder, or from `pip install vggsounder==0.1.6`",
     "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in any subfolders",
 }
-"""Dataset that cannot be fetched -> what its folder must hold. `book/benchmarks.md` says where to get it."""
+"""Dataset that cannot be fetched -> what its folder must hold. `book/datasets.md` says where to get it."""
 
 
 def here(name: str, root: Path | str = "") -> Path | None:
