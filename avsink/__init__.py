@@ -15,14 +15,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from avsink.version import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
     from avsink.models.model import Model
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "avsink.models": ("card",),

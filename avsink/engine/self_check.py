@@ -23,7 +23,6 @@ import transformers
 from torch import Tensor
 from torch.nn.functional import pad
 
-from avsink import __version__
 from avsink.engine import attention
 from avsink.engine.interventions import Block, Restore
 from avsink.engine.observers import LastRow, observe
@@ -32,6 +31,7 @@ from avsink.engine.run import Run, clean_run
 from avsink.media import Clip
 from avsink.models.families.base import text_decoder
 from avsink.sample import Media, Sample, Text
+from avsink.version import __version__
 
 __all__ = ["CHECKS", "SelfCheckFailed", "check"]
 

@@ -69,7 +69,7 @@ def arguments(instrument: Callable, settings: Mapping[str, object]) -> dict[str,
     name = getattr(instrument, "__qualname__", "")
     if getattr(home, name, None) is not instrument or not hasattr(home, "__file__"):
         raise TypeError(
-            f"{instrument!r} is no function of a module, so what its numbers depend on cannot be found out; "
+            f"{instrument!r} is not a function of a module, so its source cannot be found; "
             "put it into a file, under a name of its own"
         )
     bound = inspect.signature(instrument).bind("model", "sample", **settings)

@@ -71,7 +71,7 @@ def test_each_sample_has_random_sets_of_its_own():
 
 
 def test_restoring_helps_until_the_question_has_read_the_hub():
-    """In windows of one layer: where the hub holds it and nobody has read it yet, behind hop a and up to hop b."""
+    """In windows of one layer: where the hub holds it and nobody has read it yet, after hop a and up to hop b."""
     truth = planted(hops=(1, 4, 6))
     found = traced(truth, "C")
     layers = [range(layer, layer + 1) for layer in range(8)]

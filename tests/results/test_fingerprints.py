@@ -168,7 +168,7 @@ def test_settings_that_cannot_be_told_apart_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="masks: there is no file or folder"):
         content(tmp_path / "absent", of="masks")
     for nameless in (lambda model, sample: None, partial(knockout.sweep, k=3)):
-        with pytest.raises(TypeError, match="is no function of a module"):
+        with pytest.raises(TypeError, match="is not a function of a module"):
             identity(nameless, model, {})
 
 
