@@ -1,4 +1,4 @@
-"""The finding's notebook: what papermill is given reaches it, or is refused within seconds."""
+"""A finding's notebook: the parameters that papermill is given reach it, or are refused within seconds."""
 
 import subprocess
 import sys
@@ -12,16 +12,16 @@ from avsink.parameters import ParameterError
 NOTEBOOK = NOTEBOOKS / "flow_finding2_pathways.ipynb"
 
 
-def checked(**given) -> dict:
-    """The globals after the parameters, papermill's injected ones, and the cell that checks them."""
+def checked(**given) -> None:
+    """Run the parameters, those that papermill injects, and the cell that checks them, as IPython would."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     parameters = parameters_cell(notebook)
     after = [cell for cell in notebook.cells if cell.cell_type == "code"][1]
-    namespace: dict = {"In": ["", parameters.source]}  # as in a kernel
-    exec(parameters.source, namespace)
-    namespace |= given
-    exec(after.source, namespace)
-    return namespace
+    injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in given.items())])
+    namespace: dict = {"In": [""]}
+    for source in (parameters.source, injected, after.source):
+        namespace["In"].append(source)
+        exec(source, namespace)
 
 
 def test_the_defaults_and_what_the_readme_types_are_accepted():
@@ -30,7 +30,7 @@ def test_the_defaults_and_what_the_readme_types_are_accepted():
     checked(model="Qwen/Qwen2.5-Omni-7B", window=7, dtype="bfloat16", device="cuda")
 
 
-@pytest.mark.parametrize("given", [{"n_sample": 8}, {"model": "tiny-omnl"}, {"window": 4}, {"data": "toy"}])
+@pytest.mark.parametrize("given", [{"n_sample": 8}, {"model": "tiny-omnl"}, {"window": 4}, {"dataset": "toy"}])
 def test_mistyped_parameters_are_refused(given):
     with pytest.raises(ParameterError, match="cannot be used"):
         checked(**given)

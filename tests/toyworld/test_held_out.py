@@ -16,11 +16,6 @@ from training.evaluate import caption, evaluate, objects_in, predict
 SMALL = {"mixed": 2, "clean": 1, "anchor": 1, "match": 1, "caption": 1, "ambiguous": 1}
 
 
-@pytest.fixture(scope="module")
-def tiny_omni():
-    return avsink.load("tiny-omni", device="cpu")
-
-
 def _first(part, count):
     """The first samples of each category of a part."""
     found = read_manifest(part=part)
@@ -93,8 +88,13 @@ def test_objects_are_found_in_captions():
 
 
 def test_the_model_answers_all_four_jobs(tiny_omni):
-    """Each bar is far above chance and below what was measured on the whole set (data/models/tiny-omni)."""
-    samples = {part: _first(part, 16) for part in SIZES}
+    """Each bar is far above chance and below what was measured on the whole set (data/models/tiny-omni).
+
+    Eight samples of each category are enough for bars this far from both. A model that gives 97 % right answers falls
+    below 40 % in a category once in 10^6 times; one that guesses among four reaches it in both categories of matches
+    once in 80 times.
+    """
+    samples = {part: _first(part, 8) for part in SIZES}
     figures = evaluate(tiny_omni, samples)
     assert figures["sounding_object_clean"]["value"] >= 0.75
     alone = max(figures[f"anchor_and_target_{name}_alone"]["value"] for name in ("sound", "picture"))
