@@ -13,7 +13,8 @@ help:  ## say what can be made
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[book,test]"
+	$(PYTHON) -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[book,test]"
+	@$(PYTHON) -m compileall -qq -j 0 $(VENV)/lib || true  # on all cores, where pip uses one; some files are templates
 	@touch $@
 
 setup: $(READY)  ## install everything, pinned, into .venv

@@ -118,7 +118,7 @@ def test_what_cannot_be_discarded_is_refused(model, inputs):
     n = inputs.layout.n
     for one, match in [
         (Discard([n - 1], 0), "the last token"),
-        (Discard([n + 3], 0), "outside of the prompt"),
+        (Discard([n + 3], 0), "outside the prompt"),
         (Discard([1], 4), "there is no layer 4"),
     ]:
         with pytest.raises(ValueError, match=match):

@@ -76,7 +76,7 @@ def test_the_real_closure_of_an_instrument_holds_what_ran(tmp_path):
     assert not any(name.startswith(("avsink.charts", "avsink.results", "avsink.papers")) for name in found)
     code = "import sys, avsink.instruments.knockout; print(*(n for n in sys.modules if n.startswith('avsink.')))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(ran) <= set(found)
+    assert set(ran) - {"avsink.version"} <= set(found)  # which the façade alone imports
 
 
 @pytest.mark.parametrize("edited", ["engine/patches.py", "instruments/pathways.py", "compat.py"])
