@@ -5,10 +5,12 @@
 papermill overrides the cell tagged `parameters`, and takes any name and any value. A mistyped one would be ignored, or
 fail after an hour. So the cell after it makes this call:
 
-1. the notebook's own parameters are the names assigned in its cells of literals so far. A cell that papermill injected,
-   which begins with ``# Parameters``, declares nothing;
+1. a cell of literals assigns nothing but literals. Of those run so far, the one with the most names of `RULES` declares
+   the notebook's parameters; of equal ones, the last. A cell that papermill injected, which begins with the line
+   ``# Parameters``, declares nothing;
 2. each must have a value that its rule in `RULES` accepts;
-3. whatever else has been assigned a literal by then is a mistyped name.
+3. any other name that the last cell of literals assigns is mistyped. Only the last, so that a cell can be corrected and
+   run again, although the mistyped name still exists.
 
 All that is wrong is said at once, each with what is allowed. No large library is imported for it.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -32,7 +34,7 @@ __all__ = ["ParameterError", "RULES", "check"]
 
 LITERALS = (str, int, float, bool, type(None), list, tuple, dict, set)
 OF_IPYTHON = {"In", "Out"}
-INJECTED = "# Parameters"  # how papermill begins the cell that overrides parameters
+INJECTED = "# Parameters"  # the first line of the cell in which papermill overrides parameters
 
 
 class ParameterError(ValueError):
@@ -49,34 +51,56 @@ def check(namespace: Mapping[str, object], *names: str) -> None:
     Raises:
         ParameterError: a parameter has no good value, or a name is assigned that is none.
     """
-    names = names or tuple(dict.fromkeys(name for source in namespace.get("In", ()) for name in _declared(source)))
-    assigned = {name: value for name, value in namespace.items() if isinstance(value, LITERALS)}
-    given = {name: value for name, value in assigned.items() if name not in OF_IPYTHON and not name.startswith("_")}
-    problems = [_unknown(name, names) for name in given if name not in names]
+    assigned = [name for name, value in namespace.items() if isinstance(value, LITERALS) and name not in OF_IPYTHON]
+    given = {name: namespace[name] for name in assigned if not name.startswith("_")}
+    others = given if names else ()
+    if not names:
+        names, others = _cells(namespace.get("In", ()))
+    problems = [_unknown(name, names) for name in others if name in given and name not in names]
     problems += [f"{name}: the notebook needs it, but it has no value" for name in names if name not in given]
     for name in names:
-        try:
-            if name not in RULES:
-                raise ValueError(f"there is no rule for it; the known parameters are {', '.join(RULES)}")
-            if name in given:
+        if name not in RULES:
+            problems.append(_unknown(name, tuple(RULES)))
+        elif name in given:
+            try:
                 RULES[name](given[name], given)
-        except (ValueError, FileNotFoundError) as error:
-            problems.append(f"{name}: {error}")
+            except (ValueError, FileNotFoundError) as error:
+                problems.append(f"{name}: {error}")
     if problems:
         raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))
 
 
-def _declared(source: str) -> list[str]:
-    """The names that a cell assigns literals to; none if it does anything else, or was injected by papermill."""
-    if source.startswith(INJECTED):
-        return []
+def _cells(sources: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that the cells of a notebook declare, and those that the last cell of literals assigns (steps 1, 3)."""
+    literals = [(source, found) for source in sources if (found := _assigned(source))]
+    declared = ()
+    for source, found in literals:
+        if source.splitlines()[0] != INJECTED and _known(found) >= _known(declared):
+            declared = found
+    if not declared:
+        raise ParameterError("no cell of parameters has been run; run it, then this cell again")
+    return declared, literals[-1][1]
+
+
+def _known(names: Iterable[str]) -> int:
+    return sum(name in RULES for name in names)
+
+
+def _assigned(source: str) -> tuple[str, ...]:
+    """The names that a cell assigns literals to; none if it does anything else."""
+    names = []
     try:
-        body = ast.parse(source).body
-        for node in body:
+        for node in ast.parse(source).body:
             ast.literal_eval(node.value)
-        return [node.targets[0].id for node in body if isinstance(node, ast.Assign)]
-    except (AttributeError, SyntaxError, ValueError):
-        return []
+            if isinstance(node, ast.Assign):
+                names += [target.id for target in node.targets]
+            elif isinstance(node, ast.AnnAssign):
+                names.append(node.target.id)
+            elif not isinstance(node, ast.Expr):
+                return ()
+    except (AttributeError, SyntaxError, TypeError, ValueError):
+        return ()
+    return tuple(dict.fromkeys(names))
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:
@@ -86,7 +110,11 @@ def _unknown(name: str, names: tuple[str, ...]) -> str:
 
 
 def _model(value, _) -> None:
-    card(value if isinstance(value, str) else repr(value))
+    card(value if isinstance(value, str) and value.strip() else repr(value))
+
+
+def _is_one(value, allowed: Collection[str]) -> bool:
+    return isinstance(value, str) and value in allowed  # lists and dicts cannot be looked up
 
 
 Rule = Callable[[object, Mapping[str, object]], None]
@@ -98,7 +126,7 @@ def _dataset(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> 
     def rule(value, given) -> None:
         if value is None and optional(given):
             return
-        if value not in DATASETS:
+        if not _is_one(value, DATASETS):
             none = ", or None for none" if optional(given) else ""
             raise ValueError(f"unknown dataset {value!r}; allowed: {', '.join(DATASETS)}{none}")
         if value in HUB and not given.get(root):
@@ -120,10 +148,10 @@ def _task(dataset: str, root: str) -> Rule:
 
     def rule(value, given) -> None:
         name, place = given.get(dataset), given.get(root, "")
-        if value is None or name not in DATASETS:
-            return
-        if name in HUB and (not isinstance(place, str) or here(name, place) is None):
-            return  # still to be fetched, or no place at all, which another rule says
+        if value is None or not _is_one(name, DATASETS) or not isinstance(place, str):
+            return  # other rules say what is wrong
+        if name in HUB and here(name, place) is None:
+            return  # still to be fetched
         if value not in (tasks := tasks_of(name, place)):
             raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
 
@@ -134,8 +162,9 @@ def _selection(dataset: str) -> Rule:
     """A selection of the paper from the dataset that the parameter `dataset` names."""
 
     def rule(value, given) -> None:
-        allowed = SELECTIONS.get(given.get(dataset), {})
-        if value is not None and value not in allowed:
+        name = given.get(dataset)
+        allowed = SELECTIONS.get(name, {}) if isinstance(name, str) else {}
+        if value is not None and not _is_one(value, allowed):
             raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
 
     return rule
@@ -187,7 +216,7 @@ def _folder_or_none(value, _) -> None:
 
 
 def _strictness(value, _) -> None:
-    if value not in STRICTNESS:
+    if not _is_one(value, STRICTNESS):
         raise ValueError(f"{value!r}; allowed: {', '.join(STRICTNESS)}")
 
 

@@ -27,7 +27,22 @@ class MissingResource(FileNotFoundError):
 
 
 def checkout() -> Path | None:
-    """The repository's folder: ``$AVSINK_HOME``, or the one around this package; None if it is installed elsewhere."""
+    """The repository's folder: ``$AVSINK_HOME``, or the one around this package; None if it is installed elsewhere.
+
+    Raises:
+        MissingResource: If ``$AVSINK_HOME`` is no checkout.
+    """
+    root = _root()
+    if os.environ.get("AVSINK_HOME") and not (root / "data").is_dir():
+        raise MissingResource(
+            f"AVSINK_HOME is {root}, which has no data/, so it is no checkout of the repository; set it to one, or "
+            "unset it"
+        )
+    return root
+
+
+def _root() -> Path | None:
+    """`checkout`, unchecked: modules that only name paths can be imported whatever ``$AVSINK_HOME`` is."""
     if home := os.environ.get("AVSINK_HOME"):
         return Path(home).expanduser().resolve()
     root = PACKAGE.parent
@@ -37,7 +52,7 @@ def checkout() -> Path | None:
 
 def data(*parts: str) -> Path:
     """A path in the data folder, whether or not it exists."""
-    root = checkout()
+    root = _root()
     return (root / "data" if root else INSTALLED).joinpath(*parts)
 
 
@@ -47,6 +62,7 @@ def existing(*parts: str) -> Path:
     Raises:
         MissingResource: If it does not, with where it was looked for and what to do.
     """
+    checkout()
     path = data(*parts)
     if not path.exists():
         raise MissingResource(f"avsink's own {'/'.join(parts)} is not at {path}: {REMEDY}")

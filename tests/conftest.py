@@ -15,9 +15,17 @@ from samples import write_clip, write_image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, which no test has imported yet, and of notebooks' kernels
 
-# Files that take long start early, so that no core is left with one at the end; the browser's come when all notebooks
-# have been executed.
-LONG = ("papers/test_taught_hubs.py", "test_book.py")
+# Files that take long start early, so that no core is left with one at the end. `test_book.py` needs all notebooks
+# executed, which they are once the file before it has begun.
+LONG = (
+    "papers/test_taught_hubs.py",
+    "test_book.py",
+    "results/test_over_samples.py",
+    "test_make_book.py",
+    "test_benchmarks.py",
+    "toyworld/test_held_out.py",
+    "test_wheel.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -52,6 +52,11 @@ def test_a_mistyped_name_is_refused_with_the_names_allowed():
         ("dtype", "fp32", "auto, float32, bfloat16, float16"),
         ("results", None, "the path of a folder"),
         ("results", __file__, "the path of a folder"),
+        *((name, value, "toyworld") for name in ("dataset",) for value in ([], {}, ["toyworld"])),
+        ("model", "", "tiny-omni"),
+        ("model", ["tiny-omni"], "tiny-omni"),
+        ("device", ["cpu"], "auto, cpu, cuda"),
+        ("dtype", {}, "auto, float32"),
     ],
 )
 def test_a_mistyped_value_is_refused_with_the_values_allowed(name, value, allowed):
@@ -111,5 +116,48 @@ def test_parameters_are_those_that_the_notebooks_cell_declares():
         check(known | {"masks": "", "In": ["", CELL, "# Parameters\nmasks = ''\n"]})
     with pytest.raises(ParameterError, match="seed: -1; allowed: a whole number from 0 on"):
         check(known | {"seed": -1})
-    with pytest.raises(ParameterError, match="colour: there is no rule for it"):
+    with pytest.raises(ParameterError, match="colour: there is no such parameter. Allowed: model, dataset"):
         check({"colour": "red", "In": ["", "colour = 'red'  # of the page"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "given"),
+    [
+        ("selection", [], {"dataset": "worldsense"}),
+        ("selection", {"a": 1}, {"dataset": ["worldsense"]}),
+        ("task", ["match"], {"dataset": "toyworld"}),
+        ("task", "match", {"dataset": {}, "dataset_root": []}),
+        ("task", "match", {"dataset": "toyworld", "dataset_root": [1]}),
+        ("strictness", [], {}),
+        ("strictness", {}, {}),
+        ("structure", {}, {}),
+        ("after", [1], {}),
+        ("dataset_root", [], {"dataset": "toyworld"}),
+    ],
+)
+def test_lists_and_dicts_are_problems_like_others(monkeypatch, name, value, given):
+    monkeypatch.setattr(parameters, "tasks_of", lambda data, root: ["caption"])
+    with pytest.raises(ParameterError):
+        check(given | {name: value}, *given, name)
+
+
+def test_a_mistyped_cell_can_be_corrected_without_a_restart():
+    known = {"model": "tiny-omni", "n_samples": 8, "seed": 0}
+    typo = CELL.replace("seed", "sede")
+    with pytest.raises(ParameterError, match="sede: there is no such parameter. Did you mean seed?"):
+        check(known | {"sede": 0, "In": ["", typo]})
+    check(known | {"sede": 0, "In": ["", typo, CELL]})
+    with pytest.raises(ParameterError, match="sede: there is no such parameter. Did you mean seed?"):
+        check(known | {"sede": 1, "In": ["", CELL, "sede = 1"]})
+    check(known | {"sede": 1, "In": ["", CELL, "sede = 1", "seed = 1"]})
+    check(known | {"x": 3, "In": ["", CELL, "x = 3", CELL]})
+
+
+def test_which_cells_declare_parameters():
+    known = {"model": "tiny-omni", "n_samples": 8, "seed": 0}
+    check(known | {"In": ["", CELL.replace("seed = 0", "seed: int = 0")]})
+    check(known | {"In": ["", "# Parameters of this page\n" + CELL]})
+    with pytest.raises(ParameterError, match="no cell of parameters has been run"):
+        check(known | {"In": ["", "# Parameters\n" + CELL]})
+    with pytest.raises(ParameterError, match="seed: the notebook needs it"):
+        check({"model": "tiny-omni", "n_samples": 8, "In": ["", CELL, "{[]: 1}", "1 +"]})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,19 @@ def test_results_are_kept_where_they_are_asked_for(installed, tmp_path, monkeypa
     assert resources.results() == tmp_path / "results"
     monkeypatch.setenv("AVSINK_RESULTS", str(tmp_path / "elsewhere"))
     assert resources.results() == tmp_path / "elsewhere"
+
+
+def test_a_home_without_data_is_named_with_the_remedy(installed, tmp_path, monkeypatch):
+    monkeypatch.delenv("AVSINK_RESULTS", raising=False)
+    monkeypatch.setenv("AVSINK_HOME", str(tmp_path))
+    for read in (resources.checkout, resources.results, lambda: resources.existing("papers")):
+        with pytest.raises(resources.MissingResource) as caught:
+            read()
+        assert f"AVSINK_HOME is {tmp_path}, which has no data/" in str(caught.value) and "unset it" in str(caught.value)
+    assert resources.data("models") == tmp_path / "data" / "models"  # cards of models are read at import
+
+
+def test_importing_reads_no_data(tmp_path):
+    code = "import avsink.datasets.selections, avsink.models, avsink.parameters"
+    environment = {**os.environ, "AVSINK_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)

@@ -1,4 +1,4 @@
-"""The explorer of one clip: frames and waveform with their tokens, and who reads the token that is pointed at."""
+"""The explorer of one clip: frames and waveform with their tokens, and the readers of the token under the pointer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNKNOWN = "It is not known which tokens read this one: readers are kept of the m
 def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
     """Draw frames and sound with their tokens. A slider sets the layer; pointing at a token shows who reads it.
 
-    All is one view in one plane, so that a single selection works in the frames and in the sound. Heights are multiples
-    of the view's width.
+    Everything is one view in one plane, so that a single selection works in the frames and in the sound. Heights are
+    multiples of the view's width.
 
     Args:
         found: An `Exploration` from `avsink.instruments.clip_explorer.explore`.
-        tau: τ of the model; the scale of φ reaches at least 1.2 τ.
+        tau: The model's τ; the scale of φ reaches at least 1.2 τ.
         caption: What is drawn.
         description: What it shows, in a sentence or two, for screen readers.
     """
@@ -33,7 +33,7 @@ def explorer(found, *, tau: float, caption: str, description: str) -> Figure:
     start = layers[len(layers) // 2]
     slider = alt.binding_range(min=layers[0], max=layers[-1], step=1, name="layer ")
     layer = alt.param(name="at_layer", value=start, bind=slider)
-    near = " || ".join(  # the deepest shown layer that is not above the slider's
+    near = " || ".join(  # the deepest layer shown that is not deeper than the slider's
         f"(datum.layer == {one} && at_layer >= {one} && at_layer < {after})"
         for one, after in zip(layers, [*layers[1:], layers[-1] + 1], strict=True)
     )

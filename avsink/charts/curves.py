@@ -28,21 +28,21 @@ def layer_curves(
     unit: str = ".0%",
     mark: int | None = None,
 ) -> Figure:
-    """Draw means over the depth of the network: one curve a name, one panel a category.
+    """Draw means over the depth of the network: one curve per name, one panel per category.
 
     Args:
-        df: One row per (`series`, layer[, category]), with the columns mean (over n samples), low and high (its 95 %
+        df: One row per (`series`, layer[, category]), with the columns mean (over n samples), low and high (95 %
             interval) and n.
         series: The column that tells the curves apart.
         title: Title of the vertical axis.
         caption: What is drawn.
         description: What it shows, in a sentence or two, for screen readers.
         names: Values of `series` to draw, in the order of the legend; all by default.
-        legend: The legend's title.
+        legend: Title of the legend.
         x: The column of the horizontal axis.
-        axis: The title of the horizontal axis.
+        axis: Title of the horizontal axis.
         unit: Format of the vertical axis, in the notation of d3.
-        mark: A layer to draw a vertical line at.
+        mark: The layer at which to draw a vertical line; None for no line.
     """
     theme.require(df, series, x, "mean", "low", "high", "n")
     names = list(dict.fromkeys(df[series] if names is None else names))
@@ -99,9 +99,14 @@ def knockout_curves(
     pathways: Iterable[str] | None = None,
     axis: str = "centre layer of the blocked window",
 ) -> Figure:
-    """Draw Δp over the depth of the network, one curve a pathway (Flow figures 3 and 4).
+    """Draw Δp over the depth of the network, one curve per pathway (Flow figures 3 and 4).
 
-    This is `layer_curves` with the column `pathway` as the series.
+    Args:
+        df: One row per (pathway, layer[, category]), with the columns mean, low and high (95 % interval) and n.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        pathways: The pathways to draw, in the order of the legend; all by default.
+        axis: Title of the horizontal axis.
     """
     legend = "blocked (click to single out)"
     words = {"caption": caption, "description": description}
@@ -113,7 +118,11 @@ def knockout_curves(
 def share_curves(df: pd.DataFrame, *, caption: str, description: str, mark: int | None = None) -> Figure:
     """Draw the last token's attention by kind of token (Flow figure 1, left).
 
-    This is `layer_curves` with the column `group` as the series. `mark` is a layer to draw a vertical line at.
+    Args:
+        df: One row per (group, layer[, category]), with the columns mean, low and high (95 % interval) and n.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        mark: The layer at which to draw a vertical line; None for no line.
     """
     words = {"caption": caption, "description": description}
     return layer_curves(df, series="group", title="share of the last token's attention", mark=mark, **words)
@@ -121,10 +130,14 @@ def share_curves(df: pd.DataFrame, *, caption: str, description: str, mark: int 
 
 @theme.drawn
 def training_curves(df: pd.DataFrame, *, caption: str, description: str, title: str, unit: str = "") -> Figure:
-    """Draw how measures changed during training: one line a measure over the optimiser's steps.
+    """Draw how metrics changed during training: one line per metric over the optimiser's steps.
 
-    `df` has one row per (measure, step), with the columns step, measure, value. `title` and `unit` (a d3 format) are
-    those of the vertical axis.
+    Args:
+        df: One row per (metric, step), with the columns step, measure (name of the metric), value.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        title: Title of the vertical axis.
+        unit: Format of the vertical axis, in the notation of d3.
     """
     theme.require(df, "step", "measure", "value")
     rows = theme.rounded(df)

@@ -37,6 +37,7 @@ def pathways(curves: pd.DataFrame, *, pathways: Sequence[str]) -> str:
 
     `curves` are summarised knockout curves: pathway, category, layer, mean, low, high.
     """
+    curves = curves.dropna(subset=["mean"])
     found = [own for name in pathways if len(own := curves[curves["pathway"] == name])]
     lowest = [curve.loc[curve["mean"].idxmin()] for curve in found]
     points = [f"{row['pathway']} {percent(row)} at layer {row['layer']} ({row['category']})" for row in lowest]
@@ -110,6 +111,8 @@ def accuracies(table: pd.DataFrame) -> str:
 @_if_measured
 def changes(table: pd.DataFrame) -> str:
     """Give the range of changes. Columns of `table`: category, config, mean (change of accuracy)."""
+    if (table := table.dropna(subset=["mean"])).empty:
+        return NOTHING
     low, high = table.loc[table["mean"].idxmin()], table.loc[table["mean"].idxmax()]
     return (
         f"Over {len(table)} combinations of task and configuration the change goes from {low['mean']:+.1%} "
@@ -159,10 +162,10 @@ def compared(points: pd.DataFrame) -> str:
 def peaks(curves: pd.DataFrame) -> str:
     """Say at which depth restoring brings back most. Columns of `curves`: token_set, category, layer, mean."""
     parts = []
-    for (category, name), rows in curves.groupby(["category", "token_set"], sort=False):
+    for (category, name), rows in curves.dropna(subset=["mean"]).groupby(["category", "token_set"], sort=False):
         top = rows.loc[rows["mean"].idxmax()]
         parts.append(f"{category}, {name}: {100 * top['mean']:.1f} points around layer {top['layer']}")
-    return f"Where restoring brings back most. {'; '.join(parts)}."
+    return f"Where restoring brings back most. {'; '.join(parts)}." if parts else NOTHING
 
 
 @_if_measured
@@ -199,13 +202,13 @@ def leanings(table: pd.DataFrame) -> str:
 def mds(table: pd.DataFrame) -> str:
     """Give the range of the mean MDS over layers. `table` is of `avsink.papers.hubs.sink_tables.mds_by_layer`."""
     parts = []
-    for (category, kind), rows in table.groupby(["category", "kind"], sort=False):
+    for (category, kind), rows in table.dropna(subset=["mean"]).groupby(["category", "kind"], sort=False):
         low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
         parts.append(
             f"{category}, {kind}: from {low['mean']:+.2f} at layer {low['layer']} to {high['mean']:+.2f} at layer "
             f"{high['layer']}"
         )
-    return f"Mean MDS. {'; '.join(parts)}."
+    return f"Mean MDS. {'; '.join(parts)}." if parts else NOTHING
 
 
 def calibration(found) -> str:

@@ -1,4 +1,4 @@
-"""Dots: one number a row, with its interval or its limit."""
+"""Dots: one number per row, with its interval or its limit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def dot_plot(
     unit: str = "",
     inks: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw one row a label, with one dot and its interval a group: *reported* beside *measured*, for example.
+    """Draw one row per label, with a dot and its interval for each group, such as *reported* and *measured*.
 
     Args:
-        df: One row per (label, group), with the columns label, group, value, low and high (its 95 % interval, missing
-            where none was reported) and n.
+        df: One row per (label, group), with the columns label, group, value, low and high (95 % interval, missing where
+            none was reported) and n.
         caption: What is drawn.
         description: What it shows, in a sentence or two, for screen readers.
         title: Title of the horizontal axis.
@@ -62,10 +62,14 @@ def dot_plot(
 
 @theme.drawn
 def ratios(df: pd.DataFrame, *, caption: str, description: str, title: str) -> Figure:
-    """Draw ratios of time on a logarithmic axis: one row a label, one dot a group, and a tick at each limit.
+    """Draw ratios of times on a logarithmic axis: one row per label, one dot per group, and a tick at each limit.
 
-    `df` has one row per (label, group), with the columns label, group, ratio, and limit: the ratio of the operations,
-    which that of the times can reach at most. `title` is that of the horizontal axis.
+    Args:
+        df: One row per (label, group), with the columns label, group, ratio (of times) and limit (ratio of the numbers
+            of operations, the largest that `ratio` can reach).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        title: Title of the horizontal axis.
     """
     theme.require(df, "label", "group", "ratio", "limit")
     rows = theme.rounded(df)

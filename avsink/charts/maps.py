@@ -31,13 +31,13 @@ def flow_map(
 ) -> Figure:
     """Draw where each pathway is needed: layers to the right, kinds of tokens from the media down to the answer.
 
-    The upper part has one arrow a pathway, at the layer where blocking it costs most; the more it costs, the thicker
+    The upper part has one arrow per pathway, at the layer where blocking it costs most; the more it costs, the thicker
     the arrow. The lower part shows Δp over all layers, pathway by pathway. A menu picks the task. Dragging over layers
     in the lower part restricts the arrows to these layers.
 
     Args:
-        df: Rows with the columns pathway, layer (centre of the window), mean, low, high, n, category; the first
-            category is shown first.
+        df: One row per (pathway, layer, category), with the columns pathway, layer (centre of the window), category
+            (the task), mean (Δp), low and high (95 % interval) and n. The first category is shown first.
         groups: Kinds of tokens, the rows of the upper part.
         margin: A smaller drop of Δp than this fraction is drawn as a cross instead of an arrow.
         caption: What is drawn.
@@ -133,7 +133,7 @@ def flow_map(
 
 
 def _ends(pathway: str, groups: Sequence[str]) -> tuple[float, float]:
-    """The rows of the map that a pathway leads from and to. V+A begins halfway between Video and Audio."""
+    """Find the rows of the map from which and to which a pathway leads. V+A is halfway between Video and Audio."""
 
     def place(name: str) -> float:
         name = name if name in groups else PARTS.get(name, name)
@@ -151,10 +151,12 @@ def _ends(pathway: str, groups: Sequence[str]) -> tuple[float, float]:
 
 @theme.drawn
 def attention_maps(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw attention maps, one a layer: queries down, keys to the right, logarithmic colours (Flow figure 1, right).
+    """Draw one attention map per layer: queries down, keys to the right, logarithmic colours (Flow figure 1, right).
 
-    `df` is of `avsink.instruments.attention_shares.maps`, one row per square of neighbouring tokens: layer, query and
-    key (its first tokens), query_stop, key_stop, weight, query_group, key_group.
+    Args:
+        df: Rows of `avsink.instruments.attention_shares.maps`, one per (layer, square of neighbouring tokens).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "layer", "query", "key", "query_stop", "key_stop", "weight", "query_group", "key_group")
     rows = df.reset_index(drop=True)

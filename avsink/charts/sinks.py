@@ -26,9 +26,12 @@ KINDS = {"unimodal": ("purple", "diamond"), "cross-modal": ("green", "square"), 
 
 @theme.drawn
 def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw one point a sample: how degraded picture and sound are, and which of them decides.
+    """Draw one point per sample: how degraded picture and sound are, and which of them decides.
 
-    Columns of `df`: sample, fog and noise (strength of the degradation, from 0), dominance.
+    Args:
+        df: One row per sample, with the columns sample, fog and noise (strength of the degradation, from 0), dominance.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "sample", "fog", "noise", "dominance")
     rows = theme.rounded(df[["sample", "fog", "noise", "dominance"]])
@@ -49,9 +52,13 @@ def dominance_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure
 
 
 def dominance_dots(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw the share of samples of each kind of dominance, one row a category, in the colours of the modalities.
+    """Draw the share of samples of each kind of dominance, one row per category, in the colours of the modalities.
 
-    Columns of `df`: category, dominance, mean, low, high, n.
+    Args:
+        df: One row per (category, dominance), with the columns category, dominance, mean (share of the samples, a
+            fraction), low and high (95 % interval) and n.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     rows = df.rename(columns={"category": "label", "dominance": "group", "mean": "value"})
     inks = {kind: ink for kind, (ink, _) in DOMINANCE.items()}
@@ -66,7 +73,7 @@ def spread(
     """Draw a histogram over tokens, with both axes logarithmic and a line at one value.
 
     Args:
-        df: One row a token (and layer).
+        df: One row per token, or per (token, layer).
         column: The column of `df` that is counted.
         title: Title of the horizontal axis.
         mark: Where to draw the line; None for no line.
@@ -107,8 +114,12 @@ def spread(
 def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     """Draw φ of every token at the entry of every layer: layers upwards, tokens to the right, a strip for their kind.
 
-    `df` is of `avsink.instruments.sinks.field`: layer, position, group, phi, sink (bool), place (in its temporal grid
-    or audio chunk). In a long prompt a column of the map is several neighbouring tokens, and shows the largest φ.
+    In a long prompt, a column of the map stands for several neighbouring tokens and shows their largest φ.
+
+    Args:
+        df: Rows of `avsink.instruments.sinks.field`, one per (layer, token).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "layer", "position", "group", "phi", "sink", "place")
     rows = theme.rounded(df)
@@ -159,9 +170,13 @@ def phi_map(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 @theme.drawn
 def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw how far the sinks of two layers are the same (Jaccard index), a panel a modality.
+    """Draw how far the sinks of two layers are the same, one panel per modality.
 
-    Columns of `df`: modality, layer, other (the other layer), mean, low, high, n.
+    Args:
+        df: One row per (modality, pair of layers), with the columns modality, layer, other (the other layer), mean
+            (Jaccard index), low and high (95 % interval) and n.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "modality", "layer", "other", "mean", "low", "high", "n")
     rows = theme.rounded(df)
@@ -188,10 +203,13 @@ def sink_drift(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 @theme.drawn
 def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw global sinks by who reads them: mean MDS to the right, a panel a modality, a row a place in grid or chunk.
+    """Draw global sinks by who reads them: mean MDS to the right, one panel per modality, one row per place.
 
-    `df` has one row a global sink: modality, place (drawn in the order of the rows), score (mean MDS), kind (unimodal,
-    cross-modal or neither), sample, position.
+    Args:
+        df: One row per global sink, with the columns modality, place (in its temporal grid or audio chunk; drawn in the
+            order of the rows), score (mean MDS), kind (unimodal, cross-modal or neither), sample, position.
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "modality", "place", "score", "kind", "sample", "position")
     rows = theme.rounded(df)
@@ -221,7 +239,7 @@ def leanings(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 
 def _kind(field: str, looks: dict[str, tuple[str, str]], rows: pd.DataFrame) -> dict:
-    """Channels for colour and shape of a kind, with one legend for both."""
+    """Make the channels for colour and shape of a kind, with one legend for both."""
     there = [name for name in looks if name in set(rows[field])]
     legend = alt.Legend(title=None, orient="top", symbolSize=90)
     inks, shapes = [theme.INK[looks[name][0]] for name in there], [looks[name][1] for name in there]

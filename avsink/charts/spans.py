@@ -13,10 +13,13 @@ __all__ = ["timeline", "work_map"]
 
 @theme.drawn
 def timeline(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw who is seen and who is heard when, in one clip: a bar from start to end, one row a track.
+    """Draw who is seen and heard in one clip, and when: one bar per span, one row per track.
 
-    `df` has one row per span, with the columns track (the chart's row), label (written on the bar), modality ("video"
-    or "audio"), start and end (seconds).
+    Args:
+        df: One row per span, with the columns track (the chart's row), label (written on the bar), modality ("video" or
+            "audio"), start and end (seconds).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "track", "label", "modality", "start", "end")
     rows = theme.rounded(df)
@@ -42,9 +45,8 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     """Draw which tokens a replay computes at which layer; two menus pick the pathway and the window.
 
     Args:
-        df: Spans of computed tokens, of `avsink.instruments.replay_cost.computed`: pathway, centre (of the window),
-            layer, start, stop, tokens.
-        stripes: Spans of one kind of token that make up the prompt, of `replay_cost.segments`: kind, start, stop.
+        df: Rows of `avsink.instruments.replay_cost.computed`, one per span of computed tokens.
+        stripes: Rows of `avsink.instruments.replay_cost.segments`, one per span of tokens of one kind.
         n_layers: Number of layers of the model.
         caption: What is drawn.
         description: What it shows, in a sentence or two, for screen readers.

@@ -10,17 +10,19 @@ from avsink.charts.figure import Figure
 
 __all__ = ["dimension_sizes", "token_norms"]
 
-# Tokens or dimensions a panel. Of more tokens, all sinks and every k-th token are drawn; of dimensions, the largest.
+# Points per panel. Of more tokens, all sinks and every k-th token are drawn; of more dimensions, the largest.
 MOST = 900
 KINDS = {"system": "grey", "video": "blue", "audio": "orange", "user instruction": "purple"}
 
 
 @theme.drawn
 def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
-    """Draw L2 norms along the prompt, a panel a layer, with sinks ringed (Flow figures 2 and 7).
+    """Draw L2 norms along the prompt, one panel per layer, with rings around sinks (Flow figures 2 and 7).
 
-    `df` is of `avsink.instruments.attention_shares.norms`: layer, position, group, l2, sink (bool), at (place in its
-    frame or chunk, or missing).
+    Args:
+        df: Rows of `avsink.instruments.attention_shares.norms`, one per (layer, token).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
     """
     theme.require(df, "layer", "position", "group", "l2", "sink", "at")
     every = -(-df.groupby("layer").size().max() // MOST)
@@ -57,9 +59,13 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
 
 @theme.drawn
 def dimension_sizes(df: pd.DataFrame, *, caption: str, description: str, named: int = 3) -> Figure:
-    """Draw the size of every dimension, a panel a token, and label the `named` largest of each (Flow figure 2, right).
+    """Draw the size of every dimension, one panel per token (Flow figure 2, right).
 
-    `df` is of `avsink.instruments.attention_shares.dimensions`: token, position, dimension, magnitude.
+    Args:
+        df: Rows of `avsink.instruments.attention_shares.dimensions`, one per (token, dimension).
+        caption: What is drawn.
+        description: What it shows, in a sentence or two, for screen readers.
+        named: How many of the largest dimensions of each token to label.
     """
     theme.require(df, "token", "position", "dimension", "magnitude")
     drawn = df.sort_values("magnitude", ascending=False).groupby("token", sort=False).head(MOST).sort_index()

@@ -13,6 +13,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -61,7 +62,7 @@ def load(name: str, root: Path | str = "") -> Loaded:
         ValueError: If no dataset has this name.
         MissingData: If the files are not there.
     """
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; allowed: {', '.join(DATASETS)}")
     found = DATASETS[name](root)
     return found if isinstance(found, Loaded) else Loaded(name=name, samples=tuple(found))
@@ -97,11 +98,16 @@ def load_samples(
         seed: Of the order in which the samples of each group are drawn.
 
     Raises:
-        ValueError: If no row can be used, a name is unknown, or a sample is of another kind.
+        ValueError: If an argument cannot be used, no row can be used, or a sample is of another kind.
         MissingData: If the files are not there.
     """
-    if n_samples is not None and n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; at least 1 is needed")
+    if n_samples is not None and (not isinstance(n_samples, Integral) or n_samples is True or n_samples < 1):
+        raise ValueError(f"n_samples is {n_samples!r}; allowed: a whole number from 1 on, or None for all")
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        raise ValueError(f"unknown kind {kind!r}; allowed: {', '.join(KINDS)}, or None for either")
+    wanted = [tasks] if isinstance(tasks, str) else list(tasks) if isinstance(tasks, Iterable) else []
+    if tasks is not None and not (wanted and all(isinstance(task, str) for task in wanted)):
+        raise ValueError(f"tasks is {tasks!r}; allowed: a task, several tasks, or None for all")
     loaded = load(name, root)
     if selection is not None:
         from avsink.datasets.selections import select
@@ -113,7 +119,7 @@ def load_samples(
         warnings.warn(_summary(loaded, root), stacklevel=2)
 
     known = dict.fromkeys(sample.task for sample in loaded.samples)
-    wanted = list(known) if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
+    wanted = wanted or list(known)
     if missing := [task for task in wanted if task not in known]:
         raise ValueError(f"{name} has no task {', '.join(map(repr, missing))}; allowed: {', '.join(known)}")
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)

@@ -13,8 +13,9 @@ The counts are the paper's. `select` does not enforce them; `python -m avsink.da
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from avsink import resources
 from avsink.datasets.loaded import Loaded, Problem
@@ -54,30 +55,48 @@ def _counts(rows: list[dict[str, str]], use: str) -> dict[str, int]:
     return {row["task"]: int(row["n"]) for row in rows if row["use"] == use}
 
 
-_SPEAKERS = [
-    row | {"use": "cross-task" if row["category"] == "(cross-task)" else "knockout"}
-    for row in _rows("flow_table5_av_speakerbench_tasks.csv")
-]
-_SENSE = _rows("flow_table7_worldsense_tasks.csv")
-_ODYSSEY = _rows("flow_table9_av_odyssey_tasks.csv")
-_ORDER = {
-    row["task"]: {order: int(row[column]) for column, order in ORDERS.items()}
-    for row in _rows("flow_table11_av_odyssey_structures.csv")
-}
+@cache
+def _speakers() -> list[dict[str, str]]:
+    return [
+        row | {"use": "cross-task" if row["category"] == "(cross-task)" else "knockout"}
+        for row in _rows("flow_table5_av_speakerbench_tasks.csv")
+    ]
 
-SELECTIONS: dict[str, dict[str, Selection]] = {
-    "av-speakerbench": {use: Selection(counts=_counts(_SPEAKERS, use)) for use in ("knockout", "cross-task")},
-    "worldsense": {
-        use: Selection(counts=_counts(_SENSE, use), shorter_than=SHORT) for use in ("knockout", "cross-dataset")
-    },
-    "av-odyssey": {
-        "knockout": Selection(counts=_counts(_ODYSSEY, "knockout"), structures=_ORDER),
-        "cross-task": Selection(counts=_counts(_ODYSSEY, "cross-task")),
-    },
-}
+
+@cache
+def _selections() -> dict[str, dict[str, Selection]]:
+    sense, odyssey = _rows("flow_table7_worldsense_tasks.csv"), _rows("flow_table9_av_odyssey_tasks.csv")
+    structures = {
+        row["task"]: {order: int(row[column]) for column, order in ORDERS.items()}
+        for row in _rows("flow_table11_av_odyssey_structures.csv")
+    }
+    return {
+        "av-speakerbench": {use: Selection(counts=_counts(_speakers(), use)) for use in ("knockout", "cross-task")},
+        "worldsense": {
+            use: Selection(counts=_counts(sense, use), shorter_than=SHORT) for use in ("knockout", "cross-dataset")
+        },
+        "av-odyssey": {
+            "knockout": Selection(counts=_counts(odyssey, "knockout"), structures=structures),
+            "cross-task": Selection(counts=_counts(odyssey, "cross-task")),
+        },
+    }
+
+
+class _Read(Mapping):
+    """The tables, read when they are first used."""
+
+    def __getitem__(self, dataset: str) -> dict[str, Selection]:
+        return _selections()[dataset]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_selections())
+
+    def __len__(self) -> int:
+        return len(_selections())
+
+
+SELECTIONS: Mapping[str, Mapping[str, Selection]] = _Read()
 """Dataset -> name of the selection -> selection."""
-
-_CATEGORIES = {row["task"]: row["category"] for row in _SPEAKERS if row["use"] == "knockout"}
 
 
 def same_task(name: str) -> str:
@@ -89,7 +108,8 @@ def category_of(dataset: str, task: str) -> str:
     """The category under which Flow reports a task, '' if it has none."""
     if dataset != "av-speakerbench":
         return ""
-    return next((category for known, category in _CATEGORIES.items() if same_task(known) == same_task(task)), "")
+    rows = (row for row in _speakers() if row["use"] == "knockout" and same_task(row["task"]) == same_task(task))
+    return next((row["category"] for row in rows), "")
 
 
 def select(loaded: Loaded, selection: str) -> Loaded:

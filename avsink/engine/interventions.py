@@ -55,7 +55,7 @@ class Edges:
 
 
 class Intervention:
-    """What all kinds share: checked fields, and three answers that are "nothing" unless a kind gives its own.
+    """The base of all kinds: it checks fields, and answers "nothing" where a kind has no answer of its own.
 
     A kind with a field `layers` acts in those layers.
 
@@ -88,11 +88,11 @@ class Intervention:
         return None
 
     def check(self, states: States) -> None:
-        """Check that it fits the run that left `states`.
+        """Check that the intervention fits the run with these states.
 
         Raises:
-            ValueError: If it does not; the message names the field.
-            TypeError: Likewise, if a field holds the wrong kind of thing.
+            ValueError: It does not fit; the message names the field.
+            TypeError: A field holds the wrong kind of value; the message names the field.
         """
         for name in self.POSITIONS:
             positions = getattr(self, name)
@@ -123,7 +123,11 @@ Plan = Intervention | Sequence[Intervention]
 
 
 def as_plan(plan: Plan) -> tuple[Intervention, ...]:
-    """Turn a plan, one intervention or several applied together, into a tuple."""
+    """Turn a plan, one intervention or several applied together, into a tuple.
+
+    Raises:
+        TypeError: The plan holds something that is not an intervention.
+    """
     together = (plan,) if isinstance(plan, Intervention) else tuple(plan)
     for one in together:
         if not isinstance(one, Intervention):
@@ -164,7 +168,7 @@ class Restore(Intervention):
     Attributes:
         positions: The rows to restore.
         layers: The layers whose inputs are restored.
-        states: What the other run left, `other_run.states`. Its prompt must have the same tokens at these positions.
+        states: The states of the other run, `other_run.states`; both prompts must have the same tokens at `positions`.
     """
 
     POSITIONS = ("positions",)
@@ -174,11 +178,11 @@ class Restore(Intervention):
     states: States
 
     def given(self, layer: int) -> tuple[Tensor, States]:
-        """The restored positions, and the run that they come from."""
+        """The restored positions, and the states of the run that they come from."""
         return self.positions, self.states
 
     def check(self, states: States) -> None:
-        """Check that it fits the run that left `states`, and that both runs have the same tokens at `positions`."""
+        """Check that it fits the run with these states, and that both runs have the same tokens at `positions`."""
         super().check(states)
         if not isinstance(self.states, type(states)):
             kind = type(self.states).__name__
@@ -198,7 +202,7 @@ class Reweight(Intervention):
     Attributes:
         boost: Positions of keys whose scores are raised.
         damp: Positions of keys whose scores are lowered; none may be in `boost`, too.
-        alpha: The weight, finite and at least 0.
+        alpha: The weight α, finite and at least 0.
         layers: The layers in which scores are changed.
         target: Positions of the queries.
     """
@@ -256,7 +260,7 @@ class Discard(Intervention):
         return self.positions
 
     def check(self, states: States) -> None:
-        """Check that it fits the run that left `states`."""
+        """Check that the intervention fits the run with these states."""
         super().check(states)
         self._check_layer("after_layer", self.after_layer, states)
 
@@ -270,11 +274,11 @@ def as_positions(given: Iterable[int] | Tensor, *, field: str) -> Tensor:
 
     Args:
         given: Whole numbers, at least 0.
-        field: What error messages call them.
+        field: The name of the field, for error messages.
 
     Raises:
-        TypeError: If they are not a list of whole numbers.
-        ValueError: If one of them is negative.
+        TypeError: They are not a list of whole numbers.
+        ValueError: One of them is negative.
     """
     if not isinstance(given, Tensor):
         given = _listed(given, field=field, of="positions")

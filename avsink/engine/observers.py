@@ -1,8 +1,8 @@
-"""Observers: statistics of a run, reduced layer by layer as it goes by.
+"""Observers: statistics of a run, computed layer by layer while the model runs.
 
     shares, means = observe(model, inputs, [LastRow(groups), ColumnMeans(video=layout.video, audio=layout.audio)])
 
-1. `LastRow`: how the last token's attention is shared among groups of tokens (Flow figure 1);
+1. `LastRow`: how the last token's attention is divided among groups of tokens (Flow figure 1);
 2. `ColumnMeans`: the mean attention that each token receives from the later queries of a group, from which the Modality
    Dominance Score is computed (Hubs section 4.2);
 3. `Norms`: the L2 norm of every token at the input of each layer, and φ, by which sinks are recognised (Flow figures 2
@@ -10,7 +10,7 @@
 4. `Maps`: whole attention maps of a few layers, coarse enough to be drawn (Flow figure 1);
 5. `Readers`: which tokens attend to a few given ones.
 
-Attention weights are computed for a few queries at a time, within a few megabytes, and freed before the next: an
+Attention weights are computed for a few queries at a time, in a few megabytes that are freed before the next ones. An
 observed run needs hardly more memory than a plain one, while `output_attentions=True` keeps layers x heads x N x N.
 """
 
@@ -30,10 +30,10 @@ WEIGHTS = 2**22  # bytes of attention weights at a time
 
 
 class Observer(Listener):
-    """A listener with a result. It may observe several runs, one after the other; the result is the latest run's."""
+    """A listener with a result. It may observe several runs, one after another; the result is that of the latest."""
 
     def result(self):
-        """Return what has been observed; the class says in which form."""
+        """Return what has been observed, in a form that each kind of observer defines."""
         raise NotImplementedError
 
 
@@ -45,7 +45,13 @@ def observe(model, inputs, observers: Sequence[Observer]) -> list:
     Args:
         model: What `avsink.load` returns.
         inputs: What `model.prepare` returns.
-        observers: What is to be measured.
+        observers: What to measure.
+
+    Returns:
+        The result of each observer, in the same order.
+
+    Raises:
+        ValueError: The inputs are padded or are not one prompt, or an observer does not fit the prompt or the model.
     """
     run_decoder(model, decoder_inputs(model, inputs.to(model.device)), observers)
     return [observer.result() for observer in observers]
@@ -54,12 +60,14 @@ def observe(model, inputs, observers: Sequence[Observer]) -> list:
 class LastRow(Observer):
     """The share of the last token's attention that goes to each group of tokens.
 
+    Args:
+        groups: Name -> positions.
+
     Attributes:
-        rows: The last token's attention weights, mean over heads: for each layer float32 (N,).
+        rows: The last token's attention weights in each layer, mean over heads, float32 (N,).
     """
 
     def __init__(self, groups: Mapping[str, Tensor]):
-        """`groups`: name -> positions."""
         self.groups = _checked("LastRow", groups)
 
     def begin(self):
@@ -73,16 +81,19 @@ class LastRow(Observer):
         self.rows.append(weights.mean(dim=0)[0].cpu())
 
     def result(self) -> dict[str, Tensor]:
-        """Name -> share, mean over heads, float32 (layers,). Groups that cover the prompt once sum to 1."""
+        """Return name -> share, mean over heads, float32 (layers,). Groups that cover the prompt once sum to 1."""
         rows = torch.stack(self.rows)  # (layers, N)
         return {name: rows[:, positions].sum(dim=1) for name, positions in self.groups.items()}
 
 
 class ColumnMeans(Observer):
-    """The mean attention that each token receives from the later queries of each group: Ā of Hubs section 4.2."""
+    """The mean attention that each token receives from the later queries of each group: Ā of Hubs section 4.2.
+
+    Args:
+        **groups: Name -> positions of the queries.
+    """
 
     def __init__(self, **groups: Tensor):
-        """`groups`: name -> positions of the queries."""
         self.groups = _checked("ColumnMeans", groups)
 
     def begin(self):
@@ -103,15 +114,18 @@ class ColumnMeans(Observer):
             self.means[name].append(total.cpu() / (heads * later))  # 0 / 0 is NaN
 
     def result(self) -> dict[str, Tensor]:
-        """Name -> mean over heads and later queries, float32 (layers, N); NaN where no query of the group is later."""
+        """Return name -> mean over heads and later queries, float32 (layers, N); NaN where the group has none later."""
         return {name: torch.stack(means) for name, means in self.means.items()}
 
 
 class Norms(Observer):
-    """The L2 norm of every token at the input of each layer, and φ = max over d in D of |x_d| / rms(x)."""
+    """The L2 norm of every token at the input of each layer, and φ = max over d in D of |x_d| / rms(x).
+
+    Args:
+        dims: The sink dimensions D of the model card; φ is computed if there are any.
+    """
 
     def __init__(self, dims: Sequence[int] = ()):
-        """`dims`: the sink dimensions D of the model card; φ is computed if there are any."""
         self.dims = list(dims)
 
     def begin(self):
@@ -129,22 +143,25 @@ class Norms(Observer):
             self.found["phi"].append((largest / (norm / states.shape[-1] ** 0.5)).cpu())
 
     def result(self) -> dict[str, Tensor]:
-        """`l2` and, if there are `dims`, `phi`: each float32 (layers, N)."""
+        """Return `l2` and, if there are `dims`, `phi`: each float32 (layers, N)."""
         return {name: torch.stack(rows) for name, rows in self.found.items()}
 
 
 class Maps(Observer):
-    """Attention maps of a few layers, reduced to squares of which each keeps its largest weight.
+    """Attention maps of a few layers, reduced to the largest weight in each square of neighbouring tokens.
 
-    The largest and not the mean, because a sink is a single column and would vanish in a mean.
+    The largest weight and not the mean, because a sink is a single column and would vanish in a mean.
+
+    Args:
+        layers: The layers whose maps are kept.
+        bins: The largest number of squares along a side.
 
     Attributes:
-        size: How many tokens wide and high a square is.
+        size: Width and height of a square, in tokens.
         weights: Layer -> mean over heads, then maximum over each square, float32 (squares, squares).
     """
 
     def __init__(self, layers: Sequence[int], *, bins: int = 120):
-        """`layers`: whose maps are kept; `bins`: the largest number of squares along a side."""
         if bins < 1:
             raise ValueError(f"Maps, bins: {bins}; a map needs at least one square along a side")
         self.layers, self.bins = set(layers), bins
@@ -170,17 +187,24 @@ class Maps(Observer):
         self.weights[layer] = found
 
     def result(self) -> Maps:
-        """Return itself."""
+        """Return this observer, whose `size` and `weights` hold the maps.
+
+        Raises:
+            ValueError: The model lacks one of the layers.
+        """
         if missing := sorted(self.layers - set(self.weights)):
             raise ValueError(f"Maps, layers: there is no layer {missing[0]} in this model")
         return self
 
 
 class Readers(Observer):
-    """Which tokens attend to each of a few given ones, and how much."""
+    """Which tokens attend to each of a few given ones, and how much.
+
+    Args:
+        keys: Positions of the given tokens.
+    """
 
     def __init__(self, keys: Tensor):
-        """`keys`: positions of the given tokens."""
         self.keys = as_positions(keys, field="Readers, keys")
 
     def begin(self):
@@ -196,7 +220,7 @@ class Readers(Observer):
         self.found.append(torch.cat(rows))
 
     def result(self) -> Tensor:
-        """Attention weights, mean over heads, float32 (layers, N, keys)."""
+        """Return the attention weights, mean over heads, float32 (layers, N, keys)."""
         return torch.stack(self.found)
 
 

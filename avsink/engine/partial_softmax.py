@@ -56,8 +56,8 @@ def part(
         key: (B, key heads, K, D), with K > 0.
         value: (B, key heads, K, D).
         scaling: The factor of the scores.
-        mask: Which keys may be read; None: all of them.
-        causal: Queries and keys are the same tokens (Q = K), and no query reads a later key. Excludes a mask.
+        mask: Which keys each query may read; None for all keys.
+        causal: Whether queries and keys are the same tokens (Q = K) and no query reads a later key; not with a mask.
 
     Returns:
         The output and its log-sum-exp; 0 and -inf for a query without a key.

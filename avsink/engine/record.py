@@ -1,12 +1,12 @@
 """Record what every layer receives and computes, while the model runs as it is.
 
-1. `decoder_inputs`: the model's own forward pass runs up to the text decoder; there media are encoded and positions
+1. `decoder_inputs`: the model's own forward pass runs up to the text decoder. By then media are encoded and positions
    explicit;
-2. `record`: the decoder then runs by its own code. Of each layer its input (hooks) and its keys and values (the
-   attention function) are kept, by reference and not copied;
-3. what the decoder adds between two layers is kept too: some families add features of the pictures there, as the
+2. `record`: the decoder then runs by its own code. The input of each layer (from hooks) and its keys and values (from
+   the attention function) are kept by reference, not copied;
+3. what the decoder adds between two layers is kept, too: some families add features of the pictures there, as the
    family's adapter says. Any other change would make a replay wrong, and is an error;
-4. `logits`: the head, for the rows asked for.
+4. `logits`: the head computes logits for the rows asked for.
 
 A prompt is one sequence whose tokens read all tokens before them. Padding, packing and sliding windows are refused.
 """
@@ -31,13 +31,13 @@ class States:
     """One prompt of N tokens, layer by layer.
 
     Attributes:
-        inputs: Of each layer, (N, width); of the first alone, if the run kept none between layers.
-        keys: Of each layer, (key heads, N, D), rotated.
-        values: Of each layer, (key heads, N, D).
-        output: Of the last layer, before the final norm, (N, width).
+        inputs: The input of each layer, (N, width); of the first layer alone if none were kept between layers.
+        keys: The rotated keys of each layer, (key heads, N, D).
+        values: The values of each layer, (key heads, N, D).
+        output: The output of the last layer, before the final norm, (N, width).
         added: Layer -> what the decoder adds to that layer's output, (N, width); most families add nothing.
         rotary: Cosines and sines of all positions, each (1, N, D).
-        tokens: Ids, (N,), or None if the prompt was given as embeddings.
+        tokens: Token ids, (N,); None if the prompt was given as embeddings.
         decoder: The module that was recorded.
     """
 
@@ -61,7 +61,11 @@ class States:
         return len(self.keys)
 
     def entering(self, layer: int, positions: Tensor) -> Tensor:
-        """What enters the layer at these positions, (positions, width)."""
+        """Look up the layer's input at these positions, (positions, width).
+
+        Raises:
+            ValueError: The run kept no states between layers.
+        """
         if layer >= len(self.inputs):
             raise ValueError(
                 f"a plan needs what enters layer {layer}, but this run kept nothing between layers, which is enough "
@@ -95,10 +99,11 @@ class _Caught(Exception):
 
 @torch.inference_mode()
 def decoder_inputs(model, inputs) -> dict[str, object]:
-    """Keyword arguments with which the model's own forward pass calls its text decoder, for a batch of one.
+    """Find the keyword arguments with which the model's own forward pass calls its text decoder, for a batch of one.
 
     Raises:
-        ValueError: If the prompt is padded, or is not one prompt.
+        ValueError: The inputs are padded, or are not one prompt.
+        RuntimeError: The forward pass never calls the text decoder.
     """
     padding = inputs.tensors.get("attention_mask")
     if padding is not None and not bool((padding == 1).all()):
@@ -126,24 +131,51 @@ def decoder_inputs(model, inputs) -> dict[str, object]:
 
 
 class Listener:
-    """Follows a run of the decoder on one prompt of N tokens; every method may be left out."""
+    """Follows a run of the decoder on one prompt of N tokens; a subclass defines the methods that it needs."""
 
     def begin(self) -> None:
         """Called once, before the first layer."""
 
     def enter(self, layer: int, states: Tensor, arguments: Mapping[str, object]) -> None:
-        """Called with a layer's input, (N, width), and all keyword arguments of the layer."""
+        """Called before a layer.
+
+        Args:
+            layer: The layer.
+            states: Its input, (N, width).
+            arguments: All its keyword arguments.
+        """
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> None:
-        """Called with query (heads, N, D), key and value (key heads, N, D); queries and keys are rotated."""
+        """Called with what a layer's attention function receives.
+
+        Args:
+            layer: The layer.
+            query: Rotated queries, (heads, N, D).
+            key: Rotated keys, (key heads, N, D).
+            value: Values, (key heads, N, D).
+            scaling: The factor of the scores.
+        """
 
     def leave(self, layer: int, states: Tensor) -> None:
-        """Called with a layer's output, (N, width)."""
+        """Called after a layer, with its output, (N, width)."""
 
 
 @torch.inference_mode()
 def run_decoder(model, arguments: Mapping[str, object], listeners: Sequence[Listener]) -> Tensor:
-    """Run the decoder as it is. Returns its output after the final norm, (N, width)."""
+    """Run the decoder by its own code.
+
+    Args:
+        model: A loaded model.
+        arguments: The decoder's keyword arguments, from `decoder_inputs`.
+        listeners: What follows the run.
+
+    Returns:
+        The decoder's output after the final norm, (N, width).
+
+    Raises:
+        RuntimeError: The model was loaded with another attention function.
+        ValueError: The prompt's mask is more than causal.
+    """
     if model.decoder.config._attn_implementation != attention.NAME:
         raise RuntimeError(
             f"the decoder's attention is {model.decoder.config._attn_implementation!r}, which would ignore every "
@@ -167,13 +199,20 @@ def run_decoder(model, arguments: Mapping[str, object], listeners: Sequence[List
 
 
 def record(model, inputs, listeners: Sequence[Listener] = (), *, between: bool = True) -> tuple[States, Tensor]:
-    """Steps 1 to 3: the states, and the decoder's output after the final norm, (N, width).
+    """Run one prompt and record it (steps 1 to 3).
 
     Args:
         model: A loaded model.
-        inputs: One prompt, of `model.prepare`.
+        inputs: One prompt, from `model.prepare`.
         listeners: What else follows the run.
         between: Whether to keep the inputs of all layers, or of the first alone.
+
+    Returns:
+        The states, and the decoder's output after the final norm, (N, width).
+
+    Raises:
+        ValueError: The inputs are padded, or are not one prompt.
+        RuntimeError: Something changes the states between two layers that the family's adapter does not know of.
     """
     arguments = decoder_inputs(model, inputs)
     keeper = _Keeper(model.decoder, added=text_decoder(model).added(arguments), between=between)
@@ -183,7 +222,7 @@ def record(model, inputs, listeners: Sequence[Listener] = (), *, between: bool =
 
 @torch.inference_mode()
 def logits(model, normed: Tensor) -> Tensor:
-    """Next-token logits, float32 (…, vocabulary), from rows (…, width) after the final norm."""
+    """Compute the next token's logits, float32 (…, vocabulary), from rows (…, width) after the final norm."""
     return model.hf.get_output_embeddings()(normed).float()
 
 
@@ -215,7 +254,10 @@ def _hooks(layers: Sequence[torch.nn.Module], listeners: Sequence[Listener]) -> 
 class _Keeper(Listener):
     """Keeps what `States` are made of, by reference.
 
-    added: layer -> (positions, features) that the decoder is known to add to that layer's output.
+    Args:
+        decoder: The text decoder.
+        added: Layer -> (positions, features) that the decoder is known to add to that layer's output.
+        between: Whether to keep the inputs of all layers, or of the first alone.
     """
 
     def __init__(self, decoder, *, added: Mapping[int, tuple[Tensor, Tensor]], between: bool):
@@ -250,7 +292,7 @@ class _Keeper(Listener):
         )
 
     def _added(self, layer: int, left: Tensor, entered: Tensor) -> Tensor:
-        """What was added between a layer's output and the next one's input, (N, width); an error if it is not known."""
+        """Find what was added to a layer's output, (N, width); anything that was not announced is an error."""
         if layer in self.announced:
             positions, features = self.announced[layer]
             added = torch.zeros_like(left)

@@ -2,10 +2,10 @@
 
 1. `Schedule` says which rows must be computed at which layer, and which plans share them;
 2. layer by layer, the rows of all plans are joined into one long sequence, and the model's own layer runs on it. Norms,
-   projections and MLPs (also experts) treat each row by itself, so they need not know;
+   projections and MLPs (also experts) treat each row by itself, so they need not know its plan;
 3. only attention must know which plan a row belongs to. `avsink.engine.replay_attention` computes it from the clean
    run's keys, which are read where they are and once for all plans, and from each step's own;
-4. the outputs of the last layer are those of the rows asked for; rows that were not computed have the clean run's.
+4. in the last layer, outputs are read at the positions asked for; a row that was not computed has its clean output.
 
 Memory: the states of all steps between two layers, and the work of one layer, are estimated from rows and widths and
 kept within `max_bytes` by replaying fewer plans, and computing fewer steps, at a time. A single step is never split, so
@@ -46,8 +46,8 @@ def replay(
     """Compute the last layer's outputs under each plan.
 
     Args:
-        model: The model that left `states`.
-        states: What the clean run left.
+        model: The model of the clean run.
+        states: The states of the clean run.
         plans: Plans that have been checked against the run.
         wanted: Sorted positions whose outputs are asked for.
         max_bytes: About how much memory the replay may take.
@@ -72,7 +72,7 @@ def replay(
 
 
 def _schedules(plans, states: States, wanted: Tensor, *, most: int) -> Iterator[tuple[Schedule, int]]:
-    """Divide plans among schedules that keep at most `most` rows between layers; each with its first plan's index."""
+    """Divide plans among schedules that keep at most `most` rows between layers; with the index of its first plan."""
     if not plans:
         return
     waiting = [(0, len(plans))]
@@ -118,7 +118,7 @@ class _Pass:
         batch, rows = [], 0
         for node in nodes:
             partition = self.partitions[node.step]
-            # A suffix that holds other keys than the step's own is copied: a key costs about a fourth of a row's work.
+            # A suffix with keys other than the step's own is copied, at about a fourth of a row's work per key.
             copied = 0 if partition.own_only else len(partition.suffix) // 4
             work = node.step.size + node.step.key_only.numel() + copied
             if batch and rows + work > self.most_rows:
@@ -147,7 +147,7 @@ class _Pass:
         if parent is not None and not step.enters_given:
             if parent.step.rows is step.rows:
                 return before[parent]
-            # Then no clean inputs are needed, which the run may not have kept.
+            # No clean inputs are needed here, and the run may not have kept them.
             if torch.isin(step.rows, parent.step.rows).all():
                 return before[parent][torch.searchsorted(parent.step.rows, step.rows)]
         inputs = self.states.entering(layer, step.rows)

@@ -3,7 +3,7 @@
 The queries of all steps form one sequence, step after step. The `KeyPartition` of each step says what they may read:
 
 1. prefix: clean keys are read where they are, by all queries at once that may read the same ones, whatever their step;
-2. suffix: each step's own keys, key-only and given ones, and clean ones in between, patch by patch;
+2. suffix: each step's own keys, its key-only and given ones, and the clean ones between them, patch by patch;
 3. keys with changed scores: they are few, so all their scores are computed;
 4. the parts are merged. Equal steps that follow each other are computed as one batch.
 
@@ -36,6 +36,14 @@ class ReplayAttention:
 
     R is the number of queries of all steps together. Within one batch of `times` equal steps, r is the number of
     queries of each, and S the number of keys in its suffix.
+
+    Args:
+        states: The states of the clean run.
+        layer: The layer.
+        partitions: The key partition of each step, in order; equal steps share one object.
+        masks: The masks made so far.
+        key_only: Keys and values of the key-only rows of all steps, step after step, each (key heads, rows, D); None if
+            there are none.
     """
 
     def __init__(
@@ -47,22 +55,25 @@ class ReplayAttention:
         *,
         key_only: tuple[Tensor, Tensor] | None,
     ):
-        """Prepare the attention of one layer.
-
-        Args:
-            states: What the clean run left.
-            layer: The layer.
-            partitions: Of each step, in order; equal steps share one object.
-            masks: The masks that have been made so far.
-            key_only: Keys and values of the key-only rows of all steps, step after step, each (key heads, rows, D);
-                None if there are none.
-        """
         self.states, self.layer, self.masks, self.key_only = states, layer, masks, key_only
         self.batches = list(_batches(partitions))
         self.clean = states.keys[layer], states.values[layer]  # each (key heads, N, D)
 
     def __call__(self, module, query, key, value, mask, *, scaling, **kwargs) -> Tensor:
-        """Attend: query (1, heads, R, D); key, value (1, key heads, R, D) -> (1, R, heads, D)."""
+        """Compute the attention of all queries, in place of the model's attention function.
+
+        Args:
+            module: The attention module; not used.
+            query: Queries of all steps, (1, heads, R, D).
+            key: Keys of the same rows, (1, key heads, R, D).
+            value: Values of the same rows, (1, key heads, R, D).
+            mask: Not used; the key partitions say what is read.
+            scaling: The factor of the scores.
+            **kwargs: Not used.
+
+        Returns:
+            The attention output, (1, R, heads, D).
+        """
         self.scaling = scaling
         few = query.shape[2] <= FEW
         prefix = self._prefix_for_few(query) if few else self._prefix(query)
@@ -222,10 +233,13 @@ def _by_step(rows: Tensor, times: int) -> Tensor:
 
 
 class Masks:
-    """The masks of patches, made when first used; the ones used last are kept, up to a number of bytes."""
+    """The masks of patches, made when first used; the most recently used ones are kept.
+
+    Args:
+        most: How many bytes of masks to keep at most; the mask in use is kept in any case.
+    """
 
     def __init__(self, most: int):
-        """`most`: bytes to keep at most; the mask in use is kept in any case."""
         self.most, self.bytes, self.made = most, 0, OrderedDict()
 
     def of(self, patch: Patch, *, like: Tensor) -> partial_softmax.Mask:

@@ -38,8 +38,8 @@ class Cost:
     """The work of replays, in rows; a row is one token at one layer.
 
     Attributes:
-        rows: How many rows the replays compute.
-        full: How many rows as many full forward passes would compute.
+        rows: Number of rows that the replays compute.
+        full: Number of rows that one full forward pass per plan would compute.
     """
 
     rows: int
@@ -53,13 +53,13 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a clean run leaves.
+    """A clean run of one prompt, from which replays start.
 
     Attributes:
-        model: The model.
+        model: The model that was run.
         inputs: The prompt, on the model's device.
         states: The states of every layer.
-        logits: The next token's, float32 (vocabulary,).
+        logits: The logits of the next token, float32 (vocabulary,).
     """
 
     model: object
@@ -83,7 +83,15 @@ class Run:
         return max(self.letter_probabilities, key=self.letter_probabilities.__getitem__)
 
     def probability_of(self, letter: str, probabilities: Tensor) -> Tensor:
-        """Look up one letter in `probabilities` (…, vocabulary): the probability of its most probable spelling, (…)."""
+        """Look up the probability of an option letter, which is that of its most probable spelling.
+
+        Args:
+            letter: The letter.
+            probabilities: Distributions of the next token, (…, vocabulary).
+
+        Returns:
+            Probabilities, (…).
+        """
         return probabilities[..., list(self.inputs.letters[letter])].amax(dim=-1)
 
     def replay(self, plans: Sequence[Plan], *, max_bytes: int | None = None, progress: bool = True) -> Tensor:
@@ -92,16 +100,16 @@ class Run:
         Args:
             plans: Each one an intervention, or a sequence of interventions applied together.
             max_bytes: About how much memory the states and the work of all plans may take, in addition to the run and
-                the result; by default a quarter of the free memory. With less memory the replay takes more passes, and
-                its numbers change by no more than rounding. A limit below the needs of one plan is exceeded.
+                the result; by default a quarter of the free memory. With less memory the plans are replayed in more
+                parts, and numbers change by no more than rounding. The limit is exceeded if one plan needs more.
             progress: Whether to show a progress bar, which counts rows, if it takes more than a few seconds.
 
         Returns:
             Probabilities, float32 (plans, vocabulary), on the model's device.
 
         Raises:
-            ValueError: If a plan does not fit this run; the message names the field.
-            TypeError: Likewise, if something is not a plan.
+            ValueError: A plan does not fit this run; the message names the field.
+            TypeError: Something is not a plan, or a field holds the wrong kind of value.
         """
         last = torch.tensor([self.states.n - 1])
         return self.replay_logits(plans, last, max_bytes=max_bytes, progress=progress)[:, 0].softmax(dim=-1)
@@ -110,9 +118,20 @@ class Run:
     def replay_logits(
         self, plans: Sequence[Plan], positions: Iterable[int], *, max_bytes: int | None = None, progress: bool = True
     ) -> Tensor:
-        """Compute next-token logits at `positions` under each plan, float32 (plans, positions, vocabulary).
+        """Compute the logits of the next token at several positions under each plan.
 
-        For the other arguments and the errors, see `replay`.
+        Args:
+            plans: As for `replay`.
+            positions: The positions, at least one, in any order. No plan may remove one of them.
+            max_bytes: As for `replay`.
+            progress: As for `replay`.
+
+        Returns:
+            Logits, float32 (plans, positions, vocabulary), on the model's device.
+
+        Raises:
+            ValueError: A plan or a position does not fit this run; the message names the field.
+            TypeError: Something is not a plan, or a field holds the wrong kind of value.
         """
         plans = self._checked(plans)
         wanted, order = self._wanted(positions, plans)
@@ -144,7 +163,7 @@ class Run:
         return plans
 
     def _wanted(self, positions: Iterable[int], plans: list[tuple[Intervention, ...]]) -> tuple[Tensor, Tensor]:
-        """Sort the positions, and find where among them each one asked for is."""
+        """Check and sort the positions; also return the index of each one asked for among the sorted ones."""
         try:
             asked = torch.as_tensor([index(p) for p in positions], dtype=torch.long)
         except TypeError:
@@ -171,8 +190,11 @@ def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: boo
         inputs: What `model.prepare` returns.
         observers: Observers (`avsink.engine.observers`) that measure in the same pass.
         between: Whether to keep the states between layers. Without them a run takes several times less memory, since
-            keys and values are narrower than states, but only plans that act at every layer can be replayed, or restore
-            from it.
+            keys and values are narrower than states, but only plans that act at every layer can be replayed on it or
+            restore from it.
+
+    Raises:
+        ValueError: The inputs are padded, or are not one prompt.
     """
     inputs = inputs.to(model.device)
     states, output = record(model, inputs, observers, between=between)

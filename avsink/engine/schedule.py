@@ -1,15 +1,15 @@
 """What must be computed at all: for many plans at once, which rows at which layer.
 
-A row is one token at one layer. The clean run has every row already; for a plan, per layer:
+A row is one token at one layer. The clean run has every row already. For a plan, in each layer:
 
 1. a row has a *new input* if its input is not the clean one: it was computed in the layer before, or it is *given*,
    which means that it enters with its state of another run (`Restore`). Rows that a `Discard` has removed are *gone*;
-2. a row has a *new output* if its input is new, if its own edges are changed in this layer, or if it comes after a row
-   that is gone or has a new input, which it can read. All other rows stay clean;
-3. of the rows with a new output, only those that still matter are computed: none after the last position that is asked
-   for, in the last layer only the positions asked for, and none that the next layer replaces or drops. A row from the
-   layer before whose output no longer matters is *key-only*: of it, only the key and the value are computed, since
-   other rows may read them;
+2. a row has a *new output* if its input is new, if the edges to it are changed in this layer, or if it comes after a
+   row that is gone or has a new input. All other rows stay clean;
+3. a row with a new output is computed only if its output will be used. It will not be used if the row comes after the
+   last position asked for, if this is the last layer and the row is not asked for, or if the next layer replaces or
+   removes the row. A row that was computed in the layer before, is neither given nor gone, and is not computed in
+   this one is *key-only*: only its key and value are computed, since other rows may read them;
 4. plans that have done the same up to a layer share what was computed: windows [0, 4), [0, 5) and [0, 6) of a sweep are
    one until they close. So the work is a tree over the layers, whose root is the clean run and costs nothing.
 """
@@ -40,8 +40,8 @@ class Step:
 
     Attributes:
         rows: Positions of the rows that are computed.
-        key_only: Positions of the rows whose keys and values alone are computed, from what the parent's step left.
-        given: Positions of the rows that enter with their states of another run, and that run's states.
+        key_only: Positions of the rows of which only key and value are computed, from the parent's outputs.
+        given: Positions of the rows that enter with their states of another run, and the states of that run.
         gone: Positions of the rows that have been removed.
         edges: The edges that are cut or rescored.
     """
@@ -69,7 +69,7 @@ class Node:
 
     Attributes:
         step: What is computed.
-        parent: The node of the layer before, whose outputs are its inputs; None is the clean run.
+        parent: The node of the layer before, whose outputs are its inputs; None for the clean run.
     """
 
     step: Step
@@ -79,20 +79,21 @@ class Node:
 class Schedule:
     """The tree of everything that a list of plans must compute.
 
+    Args:
+        plans: Plans that have been checked against the run.
+        n: Number of tokens.
+        n_layers: Number of layers.
+        wanted: Sorted positions whose outputs of the last layer are asked for.
+
     Attributes:
         layers: The nodes of each layer; nodes with equal steps are neighbours.
-        ends: For each plan, its node in the last layer; None if the plan's outcome is the clean run's.
+        ends: For each plan, its node in the last layer; None if the plan leaves the clean run's outcome as it is.
+
+    Raises:
+        ValueError: A plan gives one row two states, or changes the scores of the same edges twice, in one layer.
     """
 
     def __init__(self, plans: Sequence[tuple[Intervention, ...]], *, n: int, n_layers: int, wanted: Tensor):
-        """Build the tree.
-
-        Args:
-            plans: Plans that have been checked against the run.
-            n: The number of tokens.
-            n_layers: The number of layers.
-            wanted: Sorted positions whose outputs of the last layer are asked for.
-        """
         self.n, self.n_layers, self.wanted = n, n_layers, wanted
         self._steps: dict[tuple, Step | None] = {}
         self._rows: dict[bytes, Tensor] = {}
@@ -146,7 +147,7 @@ class Schedule:
         return self._steps[key]
 
     def _replaced(self, plans: list[tuple[Intervention, ...]], layer: int) -> Tensor:
-        """Find the rows of this layer that every plan replaces or drops: what the layer before left is not used."""
+        """Find the rows that every plan replaces or removes before this layer: their earlier outputs are not used."""
         replaced = None
         for plan in plans:
             acting = [one for one in plan if one.acts(layer)] if layer < self.n_layers else []

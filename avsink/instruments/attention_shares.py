@@ -42,7 +42,7 @@ MASKS = {  # row of table 1 -> (kinds that are hidden, from which tokens)
 
 
 def groups(layout) -> dict[str, Tensor]:
-    """Kind of tokens (`GROUPS`) -> its positions. Together they cover the prompt once."""
+    """Find the positions of each kind of tokens in `GROUPS`. Together they cover the prompt once."""
     media = torch.cat([layout.system, layout.video, layout.audio])
     everything = torch.arange(layout.n)
     text = everything[~torch.isin(everything, media)]
@@ -91,12 +91,18 @@ def spike(shares: pd.DataFrame) -> int:
 def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
     """Answer one sample under every mask of `MASKS`, from `first_layer` to the last layer (table 1).
 
+    Args:
+        model: A loaded model.
+        sample: A sample with options.
+        first_layer: The first layer in which media are hidden.
+
     Returns:
         One row per mask, with the columns sample, task, category, mask, predicted, correct (0 or 1), chance (that a
         guess is right) and p (probability of the right letter).
 
     Raises:
         Unmeasured: The sample has no options.
+        SampleError: The sample cannot be used.
     """
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
@@ -129,12 +135,20 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
 
 
 def maps(model, sample, *, layers: Sequence[int], bins: int = 64) -> pd.DataFrame:
-    """Measure attention maps, mean over heads, in squares of neighbouring tokens. The strongest weight of each counts.
+    """Measure attention maps, mean over heads, reduced to the largest weight in each square of neighbouring tokens.
+
+    Args:
+        model: A loaded model.
+        sample: The sample.
+        layers: The layers to measure.
+        bins: The largest number of squares along a side.
 
     Returns:
         One row per (layer, square), with the columns layer, query and key (first tokens of the square), query_stop,
-        key_stop, weight, query_group and key_group (kinds of the first tokens). There are at most `bins` squares a
-        side.
+        key_stop, weight, query_group and key_group (kinds of the first tokens).
+
+    Raises:
+        ValueError: The model has no such layer, or `bins` is less than 1.
     """
     inputs = model.prepare(sample)
     (found,) = observe(model, inputs, [Maps(layers, bins=bins)])
@@ -163,6 +177,11 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
 
     A token is a sink if φ exceeds the model card's threshold; for a model without one, if its norm is `OUTLIER` times
     the layer's median.
+
+    Args:
+        model: A loaded model.
+        sample: The sample.
+        layers: The layers to measure.
 
     Returns:
         One row per (layer, token), with the columns layer, position, group, l2, sink (bool) and at (the token's place
@@ -194,7 +213,12 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
 
 
 def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
-    """Measure every dimension of the largest system token and the largest media token at the entry of a layer.
+    """Measure every dimension of two tokens at the entry of a layer: the system and the media token of largest L2 norm.
+
+    Args:
+        model: A loaded model.
+        sample: A sample with media.
+        layer: The layer.
 
     Returns:
         One row per (token, dimension), with the columns token (which of the two), position, dimension and magnitude
@@ -219,7 +243,7 @@ def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
 
 
 def _kinds(layout) -> list[str]:
-    """The kind of each token, by position."""
+    """Name the kind of each token, by position."""
     kind = [""] * layout.n
     for name, positions in groups(layout).items():
         for position in positions.tolist():

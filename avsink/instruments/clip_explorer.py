@@ -1,7 +1,7 @@
 """One clip to explore: its frames and its sound with tokens laid over them, how large each is, and who reads it.
 
-1. A pass measures φ, sinks, and the mean attention that each media token receives from later tokens of each kind;
-2. a second pass keeps the readers of `MOST` tokens of each modality, those that are sinks at the most layers;
+1. A run measures φ, sinks, and the mean attention that each media token receives from later tokens of each kind;
+2. a second run keeps the readers of `MOST` tokens of each modality, those that are sinks at the most layers;
 3. everything is placed in one plane whose width is 1, so that a chart of any width can draw it
    (`avsink.charts.clip_explorer`): frames in rows of `COLUMNS`, below them the waveform.
 """
@@ -60,7 +60,11 @@ class Exploration:
 
 
 def nth(samples: Sequence, number: int):
-    """The sample with this number, counted from 0. Raises ValueError if there are fewer samples."""
+    """Look up the sample with this number, counted from 0.
+
+    Raises:
+        ValueError: There are not so many samples.
+    """
     if number >= len(samples):
         raise ValueError(f"number: {number}; there are {len(samples)} samples, so the last one is {len(samples) - 1}")
     return samples[number]
@@ -72,13 +76,11 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
     Args:
         model: A loaded model whose card has sink dimensions and a threshold.
         sample: A sample of one clip with its sound track.
-        layers: Which to show; by default at most twelve, evenly spaced.
-
-    Returns:
-        The exploration.
+        layers: The layers to show; by default at most twelve, evenly spaced.
 
     Raises:
         ValueError: The sample is not one clip with picture and sound, or the model's sinks are not calibrated.
+        SampleError: The sample cannot be used.
     """
     clips = [medium for medium in sample.media if medium.kind == "video"]
     if len(sample.media) != 1 or not clips or not clips[0].sound:
@@ -91,7 +93,7 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
     sinks, means = observe(model, inputs, [SinkObserver(card, layout), means_of])
     often = sinks.flags[:, keys].sum(dim=0).float() + sinks.phi[:, keys].mean(dim=0) / 1e3
     asked = _asked(often, keys, layout)
-    # A second pass: only now is it known whose readers to keep. Those of all tokens would be layers x N x N numbers.
+    # A second run: only now is it known whose readers to keep. Those of all tokens would be layers x N x N numbers.
     (weights,) = observe(model, inputs, [Readers(asked)])
     shown = list(np.unique(np.linspace(0, model.n_layers - 1, min(12, model.n_layers)).round().astype(int)))
     shown = shown if layers is None else list(layers)
@@ -119,9 +121,12 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
 
 
 def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
-    """Those of `keys` whose readers are kept: of each modality, the tokens that are sinks at the most layers.
+    """Choose the keys whose readers are kept: of each modality, the tokens that are sinks at the most layers.
 
-    often: (keys,), larger for tokens that are sinks at more layers.
+    Args:
+        often: How often each key is a sink, (keys,).
+        keys: Positions of the media tokens.
+        layout: The prompt's layout.
     """
     kept = []
     for group in (layout.video, layout.audio):
@@ -131,7 +136,7 @@ def _asked(often: torch.Tensor, keys: torch.Tensor, layout) -> torch.Tensor:
 
 
 def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]:
-    """The table of frames, one per temporal grid (its first), and the y at which the last row of frames ends."""
+    """Place the first frame of each temporal grid; also return the y at which the last row of frames ends."""
     aspect = pictures.shape[1] / pictures.shape[2]
     size = (1 - GAP * (COLUMNS - 1) / COLUMNS) / COLUMNS
     rows = []
@@ -148,7 +153,7 @@ def _frames(pictures: np.ndarray, *, n_grids: int) -> tuple[pd.DataFrame, float]
 
 
 def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n_grids: int):
-    """The place of each media token, the table of the waveform, and the height of the plane."""
+    """Place each media token and the waveform; also return the height of the plane."""
     layout, (_, down, across) = inputs.layout, inputs.grid
     rows = []
     for grid, own in enumerate(layout.frames):
@@ -177,9 +182,9 @@ def _places(inputs, frames: pd.DataFrame, waveform: np.ndarray, *, top: float, n
 
 
 def _readers(weights: torch.Tensor, keys, asked, places: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
-    """Media tokens that give one of the `asked` tokens more than `FEWEST` of their attention.
+    """List the media tokens that give one of the `asked` tokens more than `FEWEST` of their attention.
 
-    weights: (layers, keys, asked).
+    `weights` has the shape (layers, keys, asked).
     """
     rows = []
     for layer in layers:

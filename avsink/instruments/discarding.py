@@ -101,7 +101,7 @@ def compare(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.D
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     check_layers(after, n_layers=model.n_layers)
-    inputs = model.prepare(sample).to(model.device)
+    inputs = model.prepare(sample)
     configs = configurations(inputs.layout, after=after)
     embedded = decoder_inputs(model, inputs)
     answers, times = {}, dict.fromkeys(configs, float("inf"))

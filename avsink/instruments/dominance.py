@@ -16,7 +16,7 @@ import pandas as pd
 from avsink.engine.run import clean_run
 from avsink.sample import Unmeasured
 
-__all__ = ["DOMINATED", "KINDS", "MUTED", "by_level", "classify", "dominant", "shares"]
+__all__ = ["DOMINATED", "KINDS", "MUTED", "by_level", "classify", "degraded", "dominant", "shares"]
 
 KINDS = ("audio", "video", "both", "neither")
 MUTED = {"av": (), "a": ("video",), "v": ("audio",)}  # pass -> modalities that are zeroed in it
@@ -59,14 +59,16 @@ def classify(model, sample) -> pd.DataFrame:
 
 
 def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """Turn rows of `classify` into rows to average: sample, category, dominance (each of `KINDS`), share (0 or 1).
-
-    Raises ValueError if there are no rows.
-    """
+    """Turn rows of `classify` into rows to average: sample, category, dominance (each of `KINDS`), share (0 or 1)."""
     if rows.empty:
-        raise ValueError("no sample was measured; the run's list of left-out samples says why")
+        return pd.DataFrame(columns=["sample", "category", "dominance", "share"])
     kinds = [rows.assign(dominance=kind, share=(rows["dominance"] == kind).astype(float)) for kind in KINDS]
     return pd.concat(kinds, ignore_index=True)[["sample", "category", "dominance", "share"]]
+
+
+def degraded(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of `classify` of clips that are known to have both fog and noise."""
+    return rows if rows.empty else rows[(rows["fog"] > 0) & (rows["noise"] > 0)]
 
 
 def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
@@ -76,6 +78,8 @@ def by_level(rows: pd.DataFrame, *, bins: int = 4) -> pd.DataFrame:
         Rows with the columns sample, series (the pass), category ("accuracy, fog", …), level (mean strength in the
         sample's bin, of `bins`) and value. Empty if no sample's degradation is known.
     """
+    if rows.empty:
+        return pd.DataFrame(columns=["sample", "series", "category", "level", "value"])
     names = {"av": "both", "a": "sound alone", "v": "picture alone"}
     tables = []
     for measure, column in (("accuracy", "correct"), ("confidence", "p")):

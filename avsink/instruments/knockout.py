@@ -25,7 +25,16 @@ __all__ = ["onward", "sweep", "window"]
 
 
 def window(center: int, *, k: int, n_layers: int) -> range:
-    """The k layers centred on `center`, fewer at the ends of the network. Raises ValueError unless k is odd."""
+    """Find the window of `k` layers around the layer `center`; at the ends of the network it has fewer.
+
+    Args:
+        center: The layer in the middle.
+        k: How many layers the window has, an odd number.
+        n_layers: How many layers the model has.
+
+    Raises:
+        ValueError: `k` is not an odd number of at least 1.
+    """
     if k < 1 or k % 2 == 0:
         raise ValueError(f"k: a window of {k} layers has no centre; take an odd number, such as the paper's 7")
     return range(max(0, center - k // 2), min(n_layers, center + k // 2 + 1))
@@ -36,6 +45,12 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
 
     The prediction is the most probable option letter; its probability is that of the softmax over the whole vocabulary.
 
+    Args:
+        model: A loaded model.
+        sample: A sample with options.
+        k: How many layers a window has, an odd number.
+        pathways: Names of pathways, keys of `avsink.instruments.pathways.PATHWAYS`.
+
     Returns:
         One row per (pathway, layer), in that order, with the columns sample, task, category, structure, pathway, layer
         (centre of the window), window_start, window_stop, p_base, p_knockout, delta_p, predicted, answer. A pathway
@@ -44,24 +59,37 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
     Raises:
         Unmeasured: The sample has no options, is answered wrongly, or has none of the pathways.
         SampleError: The sample cannot be used.
+        ValueError: `k` is not odd.
     """
     layers = [(layer, window(layer, k=k, n_layers=model.n_layers)) for layer in range(model.n_layers)]
     return _blocked(model, sample, pathways, layers)
 
 
 def onward(model, sample, *, pathways: Sequence[str]) -> pd.DataFrame:
-    """Block each pathway in *all* layers after a layer, for every layer. Rows and errors are those of `sweep`.
+    """Block each pathway in *all* layers after a layer, for every layer.
 
-    `layer` is the last layer in which the pathway is open, -1 for none. What is lost then would also be lost if the
-    source's tokens were discarded after this layer (Flow section 6). A window does not show that, since information may
-    pass in layers before and after it.
+    What is lost then would also be lost if the source's tokens were discarded after this layer (Flow section 6). A
+    window does not show that, since information may pass in layers before and after it.
+
+    Args:
+        model: A loaded model.
+        sample: A sample with options.
+        pathways: Names of pathways, keys of `avsink.instruments.pathways.PATHWAYS`.
+
+    Returns:
+        One row per (pathway, layer), with the columns of `sweep`. `layer` is the last layer in which the pathway is
+        open; -1 if it is blocked in all layers.
+
+    Raises:
+        Unmeasured: The sample has no options, is answered wrongly, or has none of the pathways.
+        SampleError: The sample cannot be used.
     """
     layers = [(layer, range(layer + 1, model.n_layers)) for layer in range(-1, model.n_layers - 1)]
     return _blocked(model, sample, pathways, layers)
 
 
 def _blocked(model, sample, pathways: Sequence[str], layers: Sequence[tuple[int, range]]) -> pd.DataFrame:
-    """One row per pathway and entry of `layers`: (the row's layer, the layers in which the pathway is blocked)."""
+    """Block each pathway at each entry of `layers`: (the row's layer, the layers in which the pathway is blocked)."""
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     inputs = model.prepare(sample)

@@ -1,11 +1,12 @@
-"""Object tokens of a prompt (Hubs section 3.2), as `tracing.trace` takes them: from masks and time spans.
+"""Object tokens of a prompt (Hubs section 3.2), found from masks and time spans, for `tracing.trace`.
 
-1. how the model cut the video into cells is what the family's adapter says (`Inputs.grid`);
-2. video: the tokens whose cells the masks cover (`avsink.datasets.masks.object_cells`, its strictness levels);
-3. audio: the tokens inside the spans in seconds; or, of spans released in blocks, whole chunks of audio tokens.
+1. The family's adapter says how the model cut the video into cells (`Inputs.grid`);
+2. video: the tokens whose cells the masks cover, at a level of strictness (`avsink.datasets.masks.object_cells`);
+3. audio: the tokens inside the spans, which are in seconds; where spans were published as numbers of chunks, all tokens
+   of these chunks.
 
-Masks and spans come from `avsink.datasets.masks.files` for real clips, and from `avsink.toyworld.masks` for toy ones,
-where they are exact.
+Masks and spans of real clips are read from files (`avsink.datasets.masks.files`). Those of toy clips are exact
+(`avsink.toyworld.masks`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from avsink.toyworld import masks as toy
 
 __all__ = ["ObjectFinder", "located"]
 
-TOY_PIXELS = 96  # a side; any will do, cells are found by proportion
+TOY_PIXELS = 96  # side of a toy mask; any number will do, since cells are found by proportion
 
 
 def located(
@@ -38,10 +39,21 @@ def located(
     rate: float | None = None,
     blocks: Iterable[int] | None = None,
 ) -> dict[str, Tensor]:
-    """Modality -> sorted positions of its object tokens, for what is known of it. Raises ValueError.
+    """Find the object tokens of a prompt from what is known of the object.
 
-    masks: [frames, height, width], of the frames that the model sees. spans: in seconds; rate: audio tokens a second
-    (25 of Qwen2.5-Omni). blocks: numbers of chunks of audio tokens, instead of spans.
+    Args:
+        inputs: The prompt.
+        masks: Where the object is seen, (frames, height, width), in the frames that the model sees.
+        strictness: How much of a token's cell the masks must cover: a level, or the name of one.
+        spans: When the object is heard, (start, end) in seconds.
+        rate: Audio tokens per second (25 for Qwen2.5-Omni); needed with `spans`.
+        blocks: When the object is heard, as numbers of chunks of audio tokens; in place of `spans`.
+
+    Returns:
+        Modality -> sorted positions of its object tokens. A modality of which nothing was given is missing.
+
+    Raises:
+        ValueError: Both `spans` and `blocks` are given, `spans` without `rate`, or something does not fit the prompt.
     """
     if spans is not None and blocks is not None:
         raise ValueError("spans and blocks both say when the object is heard; give one of them")
@@ -59,12 +71,12 @@ def located(
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectFinder:
-    """Finds the object tokens of a sample: exact if it is a toy clip, else from files.
+    """Finds the object tokens of a sample: exactly for a toy clip, from files for a real one.
 
     Attributes:
-        masks: a folder with a folder of masks for each clip, by the clip's name; None: none are known.
-        spans: a file of `avsink.datasets.masks.files.read_spans`; None: none are known.
-        strictness: of masks, a name in `avsink.datasets.masks.object_cells.STRICTNESS`.
+        masks: The folder that has one folder of masks per clip, with the clip's name; None if there is none.
+        spans: The file of time spans, in the format of `avsink.datasets.masks.files.read_spans`; None if there is none.
+        strictness: The name of a level in `avsink.datasets.masks.object_cells.STRICTNESS`.
     """
 
     masks: Path | None = None
@@ -73,7 +85,13 @@ class ObjectFinder:
 
     @classmethod
     def from_files(cls, *, masks: str = "", spans: str = "", strictness: str = "very high") -> ObjectFinder:
-        """The same from names of a folder and a file; "" for none."""
+        """Make a finder from names, where a leading ~ is the home folder.
+
+        Args:
+            masks: The name of the folder of masks; "" if there is none.
+            spans: The name of the file of time spans; "" if there is none.
+            strictness: The name of a level of strictness.
+        """
         folder, file = (Path(name).expanduser() if name else None for name in (masks, spans))
         return cls(masks=folder, spans=file, strictness=strictness)
 
@@ -82,9 +100,19 @@ class ObjectFinder:
         return None if self.spans is None else read_spans(self.spans)
 
     def __call__(self, model, sample, inputs) -> dict[str, Tensor] | None:
-        """Modality -> sorted positions of its object tokens; None where nothing is known of the sample.
+        """Find the object tokens of one sample.
 
-        inputs: of `model.prepare(sample)`. Raises `SampleError` for masks or spans that do not fit.
+        Args:
+            model: A loaded model.
+            sample: The sample.
+            inputs: Its prompt, from `model.prepare(sample)`.
+
+        Returns:
+            Modality -> sorted positions of its object tokens; None if the sample is not one clip, or nothing is
+            known of it.
+
+        Raises:
+            SampleError: The masks or spans cannot be read, or do not fit the clip.
         """
         clips = [medium for medium in sample.media if medium.kind == "video"]
         if len(clips) != 1:
@@ -97,7 +125,7 @@ class ObjectFinder:
             given["spans"] = toy.spans(sample.truth)
         try:
             if masks is not None and masks.is_dir():
-                there = len(mask_files(masks))  # one fewer where the last frame is repeated to fill its grid
+                there = len(mask_files(masks))  # one fewer than frames if the last frame is repeated to fill its grid
                 given["masks"] = read_masks(masks, n_frames=min(2 * len(inputs.layout.frames), there))
             if self._heard is not None and clip in self._heard.blocks:
                 given["blocks"] = self._heard.blocks[clip]

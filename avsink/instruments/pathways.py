@@ -56,18 +56,18 @@ class Pathway:
     edges: Callable[[object], Iterable[tuple[Tensor, Tensor]]]
 
     def plan(self, layout, *, layers: range) -> tuple[Block, ...]:
-        """The interventions that block this pathway in `layers`; none if the prompt lacks its source or target."""
+        """List the interventions that block this pathway in `layers`; () if the prompt lacks its source or target."""
         ends = [(source, target) for source, target in self.edges(layout) if len(source) and len(target)]
         return tuple(Block(source, target, layers) for source, target in ends)
 
 
 def _from_to(source: str, target: str) -> Pathway:
-    """From one group to another."""
+    """Make the pathway from one group to another."""
     return Pathway(f"{source}↛{target}", lambda layout: [(GROUPS[source](layout), GROUPS[target](layout))])
 
 
 def _out_of(source: str) -> Pathway:
-    """From a group to all other tokens after it, whether in a group or not."""
+    """Make the pathway from a group to all later tokens outside it."""
 
     def edges(layout):
         inside, everything = GROUPS[source](layout), torch.arange(layout.n)
@@ -77,7 +77,7 @@ def _out_of(source: str) -> Pathway:
 
 
 def _across(name: str, pieces: str) -> Pathway:
-    """From all other pieces to each piece. Keys of later pieces are listed, too; the causal mask hides them anyway."""
+    """Make the pathway from all other pieces to each piece. The causal mask hides the keys of later pieces anyway."""
 
     def edges(layout):
         parts = getattr(layout, pieces)
@@ -87,7 +87,7 @@ def _across(name: str, pieces: str) -> Pathway:
 
 
 def _both(one: str, other: str) -> Pathway:
-    """Between two groups, in both directions."""
+    """Make the pathway between two groups, in both directions."""
     ways = (_from_to(one, other), _from_to(other, one))
     return Pathway(f"{one}↮{other}", lambda layout: [pair for way in ways for pair in way.edges(layout)])
 

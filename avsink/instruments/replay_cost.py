@@ -1,4 +1,4 @@
-"""What replays compute, as tables: which tokens at which layers, and how many times less than full passes.
+"""What replays compute, as tables: which tokens at which layers, and how much less that is than full passes.
 
 Nothing is run for these numbers: they are read from the schedule that a replay would follow (`avsink.engine.schedule`).
 """
@@ -26,6 +26,11 @@ STRIPES = ("system", "video", "audio", "question", "header", "last", "other")
 def savings(run, *, k: int, pathways: Sequence[str]) -> pd.DataFrame:
     """Count the work of each pathway's sweep over all layers, and of all sweeps in one replay (the last row).
 
+    Args:
+        run: A clean run.
+        k: How many layers a window has, an odd number.
+        pathways: Names of pathways, keys of `avsink.instruments.pathways.PATHWAYS`.
+
     Returns:
         One row per pathway, with the columns pathway, windows (of k layers, one around each layer), rows (computed
         layer-rows: one token at one layer each), full (those of full passes) and gain (full / rows).
@@ -41,6 +46,12 @@ def savings(run, *, k: int, pathways: Sequence[str]) -> pd.DataFrame:
 
 def computed(run, *, k: int, pathways: Sequence[str], centres: Sequence[int]) -> pd.DataFrame:
     """List the spans of neighbouring tokens that the replay of each window of k layers computes.
+
+    Args:
+        run: A clean run.
+        k: How many layers a window has, an odd number.
+        pathways: Names of pathways, keys of `avsink.instruments.pathways.PATHWAYS`.
+        centres: The layers in the middle of the windows.
 
     Returns:
         One row per span, with the columns pathway, centre (of the window), layer, start, stop (exclusive), tokens.
@@ -59,19 +70,23 @@ def computed(run, *, k: int, pathways: Sequence[str], centres: Sequence[int]) ->
 
 
 def segments(layout) -> pd.DataFrame:
-    """Cut the prompt into spans of one kind of token each: kind, start, stop (exclusive)."""
+    """Cut the prompt into spans of one kind of token each.
+
+    Returns:
+        One row per span, in the order of the prompt, with the columns kind, start, stop (exclusive).
+    """
     groups = layout.groups()
     stripes = [(start, stop, kind) for kind in STRIPES for start, stop in _spans(groups[kind])]
     return pd.DataFrame(sorted(stripes), columns=["start", "stop", "kind"])[["kind", "start", "stop"]]
 
 
 def _sweep(run, name: str, *, k: int) -> list:
-    """One plan per layer: the pathway is blocked in a window of k layers around it."""
+    """Make one plan per layer, which blocks the pathway in a window of k layers around it."""
     layers = range(run.states.n_layers)
     windows = [window(centre, k=k, n_layers=len(layers)) for centre in layers]
     return [PATHWAYS[name].plan(run.inputs.layout, layers=blocked) for blocked in windows]
 
 
 def _spans(positions: Tensor) -> list[tuple[int, int]]:
-    """(start, stop) of each group of consecutive positions."""
+    """Find (start, stop) of each group of consecutive positions."""
     return [(int(span[0]), int(span[-1]) + 1) for span in consecutive(positions)]

@@ -11,15 +11,16 @@ prompts. No step depends on a model's width or scale:
    receive if all later tokens divided theirs evenly;
 4. D are the dimensions for which 2 and 3 hold in at least half of the samples, at any token and layer. There may be
    none;
-5. φ(x) = max over D of |x_d| / rms(x) is collected from all tokens of the layers at which 2 and 3 hold for D in at
-   least half of the samples: at media tokens, or, if there is no such layer, at any token. Earlier layers are left out,
-   since sinks are still growing there, and φ takes all values;
-6. τ is put into the emptiest interval (a, `GAP` · a) of φ. The emptiest one holds the smallest fraction of the tokens
-   whose φ is above a; among equals, it is the one in the widest gap between two neighbouring values. Its upper end is
-   at least half the φ of a dimension that holds `SHARE` of the energy. If the fraction exceeds `LEAK`, small and large
-   φ pass into one another, and there is no τ;
-7. for that case `Calibration.fallback` offers the τ at which a dimension holds as large a share of a token's energy as
-   at the τ of Qwen2.5-Omni-7B.
+5. φ(x) = max over D of |x_d| / rms(x) is collected from all tokens of some layers: those at which 2 and 3 hold for D at
+   media tokens of at least half of the samples. If there is no such layer, tokens of any kind count. Earlier layers are
+   left out: sinks are still growing there, and φ takes all values;
+6. τ lies where φ has the clearest gap between small and large values. Of every interval from a to `GAP` · a, the *leak*
+   is the fraction of the tokens with φ above a that lie inside it. `GAP` · a must be at least half the φ of a dimension
+   that holds `SHARE` of the energy. The interval with the smallest leak is chosen; among equals, the one between the
+   two neighbouring values of φ with the largest ratio. τ is the geometric mean of the interval's ends, or of these two
+   values if the leak is 0. If the smallest leak exceeds `LEAK`, small and large φ are not separate, and there is no τ;
+7. for that case `Calibration.fallback` offers the τ at which a dimension holds the same share of a token's energy as at
+   the τ of Qwen2.5-Omni-7B.
 """
 
 from __future__ import annotations
@@ -53,20 +54,19 @@ BORROWED = f"Qwen2.5-Omni-7B's share of a token's energy, {TAKEN_OVER:.0%}"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """What was found.
+    """The sink dimensions and the threshold of a model, and the numbers that they follow from.
 
     Attributes:
-        dims: D, the most frequent dimension first; () for none.
-        tau: τ, or None.
-        leak: Fraction of the tokens above the lower end of the interval around τ that lie in the interval; None without
-            τ.
-        fallback: What may be used as τ where none was found.
+        dims: D, the most frequent dimension first; () if there are none.
+        tau: τ; None if there is none.
+        leak: The leak of the interval around τ (step 6); None without τ.
+        fallback: What may be used as τ if none was found (step 7).
         seen: One row per dimension that was massive in any sample, with the columns dimension and samples (fraction of
             the samples).
-        layers: Those of step 5.
+        layers: The layers of step 5.
         phi: One row per token at these layers, with the columns sample, layer, position, phi; empty without D.
-        energy: One row per token, with the columns sample, position and share: how much of the token's energy its
-            largest dimension holds, at the layer where that is most.
+        energy: One row per token, with the columns sample, position and share (the largest fraction of the token's
+            energy that one dimension holds at any layer).
     """
 
     dims: tuple[int, ...]
@@ -115,10 +115,11 @@ class _Massive(Observer):
         self.found[layer] = massive.cpu(), top.indices.cpu()
 
     def result(self) -> tuple[dict[int, tuple[Tensor, Tensor]], Tensor]:
-        """Massive dimensions, and the largest share of each token's energy.
+        """Return the massive dimensions, and the largest share of each token's energy.
 
-        Layer -> (whether each of the token's `TOP` largest dimensions is massive, which dimensions these are), (N, TOP)
-        each; and the largest share that a single dimension holds at any layer, (N,).
+        Returns:
+            Layer -> (whether each of a token's `TOP` largest dimensions is massive, which dimensions these are), each
+            (N, TOP); and the largest share of the energy that one dimension holds at any layer, (N,).
         """
         return dict(self.found), self.largest
 
@@ -126,7 +127,8 @@ class _Massive(Observer):
 def calibrate(model, samples: Sequence) -> Calibration:
     """Find D and τ on a few dozen samples. Samples that cannot be used are left out.
 
-    Raises ValueError if no sample can be used.
+    Raises:
+        ValueError: No sample can be used.
     """
     marks: list[pd.DataFrame] = []
     energies: list[pd.DataFrame] = []
@@ -167,16 +169,17 @@ def calibrate(model, samples: Sequence) -> Calibration:
 
 
 def _layers(marks: pd.DataFrame, n: int) -> tuple[int, ...]:
-    """Layers with marks in at least half of n samples."""
+    """Find the layers with marks in at least half of n samples."""
     share = marks.groupby("layer")["sample"].nunique() / n
     return tuple(int(layer) for layer in share.index[share >= 0.5])
 
 
 def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
-    """Steps 1 to 3 for one prompt.
+    """Do steps 1 to 3 for one prompt.
 
-    Returns rows with the columns layer, position, dimension, media (whether it is a media token), and the largest share
-    of each token's energy that one dimension holds, (N,).
+    Returns:
+        The marks, with the columns layer, position, dimension, media (whether it is a media token); and the largest
+        share of each token's energy that one dimension holds at any layer, (N,).
     """
     n, media = inputs.layout.n, {*inputs.layout.video.tolist(), *inputs.layout.audio.tolist()}
     (top, largest), means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
@@ -186,7 +189,7 @@ def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
     for layer, (massive, dims) in top.items():
         drawn = means["all"][layer] >= DRAWN * even  # (N,); False for the last token, whose mean is NaN
         for dim in dims[massive & drawn[:, None]].unique().tolist():
-            at = ((dims == dim) & massive).any(dim=-1)  # (N,), read or not
+            at = ((dims == dim) & massive).any(dim=-1)  # (N,), whether it attracts attention or not
             if at.float().mean() <= COMMON:
                 drawing = (at & drawn).nonzero()[:, 0].tolist()
                 rows += [(layer, position, dim, position in media) for position in drawing]
@@ -195,7 +198,7 @@ def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
 
 
 def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
-    """φ over these dimensions of every token at every layer: layer, position, phi."""
+    """Measure φ over these dimensions, one row per (layer, token): layer, position, phi."""
     (found,) = observe(model, inputs, [Norms(dims)])
     layers, n = found["phi"].shape
     return pd.DataFrame(
@@ -208,7 +211,7 @@ def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:
 
 
 def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
-    """Step 6: τ and the leak. A dimension that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
+    """Find τ and its leak (step 6). A dimension that holds `SHARE` of a token's energy has φ = sqrt(SHARE x width)."""
     least = (SHARE * width) ** 0.5 / 2
     values = np.sort(np.asarray(phi, dtype=float))
     low, high = np.maximum(values[:-1], 1e-9), values[1:]  # neighbours

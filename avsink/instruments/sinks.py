@@ -135,7 +135,16 @@ def global_sinks(sinks: Sinks, *, one_in: int, among: Tensor | None = None) -> T
 
 
 def split(positions: Tensor, sinks: Sinks, *, modality: str) -> Split:
-    """Split the global sinks of one modality, `video` or `audio`, into halves (step 4). Ties go by position."""
+    """Split the global sinks of one modality into halves (step 4). Ties go by position.
+
+    Args:
+        positions: The global sinks of the modality, sorted.
+        sinks: The sinks of the prompt.
+        modality: Their modality, `video` or `audio`.
+
+    Raises:
+        ValueError: The modality is neither `video` nor `audio`.
+    """
     if modality not in ("video", "audio"):
         raise ValueError(f"modality: {modality!r}; allowed: video, audio")
     score = sinks.score[positions] * (1 if modality == "video" else -1)  # high: read by its own modality
@@ -148,13 +157,18 @@ def split(positions: Tensor, sinks: Sinks, *, modality: str) -> Split:
 
 
 def of_prompt(model, inputs) -> Sinks:
-    """The sinks of one prompt, from a pass without interventions."""
+    """Find the sinks of one prompt, in a run without interventions."""
     (found,) = observe(model, inputs, [SinkObserver(model.card, inputs.layout)])
     return found
 
 
 def by_layer(model, sample, *, one_in: Sequence[int] = ONE_IN) -> pd.DataFrame:
     """Measure every media token of a sample that is a sink at any layer, layer by layer.
+
+    Args:
+        model: A loaded model whose card has sink dimensions and a threshold.
+        sample: The sample.
+        one_in: The values of N.
 
     Returns:
         One row per (token, layer), with the columns sample, task, category, modality, position, part (index of its
@@ -164,6 +178,8 @@ def by_layer(model, sample, *, one_in: Sequence[int] = ONE_IN) -> pd.DataFrame:
 
     Raises:
         Unmeasured: No media token is a sink at any layer.
+        SampleError: The sample cannot be used.
+        ValueError: The model's sinks are not calibrated.
     """
     inputs = model.prepare(sample)
     layout, found = inputs.layout, of_prompt(model, inputs)

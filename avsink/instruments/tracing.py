@@ -1,15 +1,15 @@
-"""Causal tracing: which tokens of one modality hold what the other one said (Hubs sections 3.2 and 4; tables 1 and 2).
+"""Causal tracing: which tokens of one modality carry what the other one shows (Hubs sections 3.2 and 4, tables 1, 2).
 
 For a sample that one modality dominates:
 
-1. *clean* run, with both modalities; its prediction is o_clean. The sinks are those of this run;
-2. *corrupted* run, the dominant modality zeroed; its prediction is o_corrupt;
-3. *restored* runs: the corrupted one, with the clean states put back at a set S of tokens of the *other* modality, at
-   the entry of every layer (or of a window of layers);
+1. *clean* run: both modalities are present. Its prediction is o_clean, and the sinks are those of this run;
+2. *corrupted* run: the dominant modality is zeroed. Its prediction is o_corrupt;
+3. *restored* runs: the corrupted run is replayed with clean states at a set S of tokens of the *other* modality, at the
+   entry of every layer or of a window of layers;
 4. IE_clean(S) = P_restored[o_clean] - P_corrupted[o_clean], and IE_corrupt(S) = P_corrupted[o_corrupt] -
-   P_restored[o_corrupt]. Both from one replay.
+   P_restored[o_corrupt]. One replay gives both.
 
-All sets of one sample are restored in a single `replay`. A token that is restored at every layer costs nothing.
+All sets of one sample are restored in a single `replay`. A token that is restored at every layer is never computed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,14 @@ DRAWS = 5  # random sets of each size
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Traced:
-    """A dominated sample's two runs. dominance: the modality that decides; the other one's tokens are restored."""
+    """The two runs of a dominated sample.
+
+    Attributes:
+        dominance: The modality that decides, `audio` or `video`; tokens of the other one are restored.
+        clean: The clean run.
+        corrupted: The run with the dominant modality zeroed.
+        sinks: The sinks of the clean run.
+    """
 
     dominance: str
     clean: Run
@@ -51,11 +58,19 @@ class Traced:
 
 
 def corrupt(model, sample, *, dominance: str | None = None, between: bool = True) -> Traced:
-    """Steps 1 and 2. dominance: if it is known already; else it is found with a third pass.
+    """Make the clean and the corrupted run of a sample (steps 1 and 2).
 
-    between: of `clean_run`, needed to restore within windows of layers.
+    Args:
+        model: A loaded model whose card has sink dimensions and a threshold.
+        sample: The sample.
+        dominance: The dominant modality, `audio` or `video`; None to find it, which takes a third run.
+        between: Whether the runs keep the states between layers, as in `clean_run`. Restoring in windows of layers
+            needs them; restoring at every layer does not.
 
-    Raises `Unmeasured` for a sample that no modality dominates, or whose answer does not depend on the dominant one.
+    Raises:
+        Unmeasured: No modality dominates the sample, or the corrupted run has the same prediction as the clean one.
+        SampleError: The sample cannot be used.
+        ValueError: The model's sinks are not calibrated.
     """
     passes = {"av": (), **{name: MUTED[name] for name in _needed(dominance)}}
     inputs, *others = model.prepare_muted(sample, list(passes.values()))
@@ -66,26 +81,38 @@ def corrupt(model, sample, *, dominance: str | None = None, between: bool = True
         dominance = dominant(clean.predicted, muted["a"].predicted, muted["v"].predicted)
     if dominance not in DOMINATED:
         raise Unmeasured(sample.id, "is dominated by no modality")
-    corrupted = muted[{"audio": "v", "video": "a"}[dominance]]  # the pass that the dominant modality is zeroed in
+    corrupted = muted[{"audio": "v", "video": "a"}[dominance]]  # without the dominant modality
     if corrupted.predicted == clean.predicted:
         raise Unmeasured(sample.id, "is answered alike without the sense that is said to dominate")
     return Traced(dominance=dominance, clean=clean, corrupted=corrupted, sinks=observer.result())
 
 
 def _needed(dominance: str | None) -> tuple[str, ...]:
+    """List the runs with one modality that are needed: `a` (sound alone), `v` (picture alone)."""
     return {"audio": ("v",), "video": ("a",), None: ("a", "v")}.get(dominance, ())
 
 
 def token_sets(
     traced: Traced, *, objects: Tensor | None = None, one_in: Sequence[int] = ONE_IN, draws: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
-    """What is restored: All, Object, and for each N the sinks, their halves, and random tokens, as many as sinks.
+    """List the sets of tokens to restore, all of the dominated modality (rows of Hubs tables 1 and 2).
 
-    objects: positions of object tokens, if they are known. Columns: token_set, one_in (N, 0 where it has no meaning),
-    draw, positions. A set may be empty; its effect is nothing, and counts as such in a mean over samples.
+    The sets are All, Object, and for each N: Sink, its halves Unimodal and Cross-modal, and Random, with as many tokens
+    as Sink. A set may be empty; its effect is then 0 and counts in means over samples.
+
+    Args:
+        traced: The two runs of the sample.
+        objects: Positions of object tokens; None if they are not known, and then there is no set Object.
+        one_in: The values of N.
+        draws: How many random sets to draw for each N.
+        seed: The seed of the draws; each sample has draws of its own.
+
+    Returns:
+        One row per set, with the columns token_set, one_in (N; 0 for All and Object), draw (number of the random set,
+        else 0), positions (LongTensor).
     """
     among, modality = traced.restorable, DOMINATED[traced.dominance]
-    own = zlib.crc32(traced.clean.inputs.sample_id.encode())  # each sample has sets of its own, or all share their luck
+    own = zlib.crc32(traced.clean.inputs.sample_id.encode())  # else all samples would share one draw
     rng, rows = np.random.default_rng([seed, own]), [("All", 0, 0, among)]
     if objects is not None:
         rows.append(("Object", 0, 0, objects[torch.isin(objects, among)]))
@@ -104,10 +131,17 @@ def token_sets(
 
 
 def effects(traced: Traced, sets: Sequence[Tensor], *, layers: Sequence[range] | None = None) -> pd.DataFrame:
-    """Steps 3 and 4: one row a set. layers: of each set, where its states are put back; by default everywhere.
+    """Measure the indirect effects of restoring each set (steps 3 and 4).
 
-    Columns: ie_clean, ie_corrupt (as fractions; the paper prints percent), p_clean, p_corrupt (of o_clean and of
-    o_corrupt in the restored run), tokens.
+    Args:
+        traced: The two runs of the sample; with the states between layers, unless all sets are restored at every layer.
+        sets: Positions of each set.
+        layers: For each set, the layers at whose entry it is restored; by default every layer.
+
+    Returns:
+        One row per set, with the columns ie_clean and ie_corrupt (differences of probabilities, as fractions; the paper
+        prints percent), p_clean and p_corrupt (probabilities of o_clean and o_corrupt in the restored run), tokens
+        (size of the set).
     """
     everywhere = range(traced.clean.states.n_layers)
     layers = [everywhere] * len(sets) if layers is None else layers
@@ -139,12 +173,26 @@ def trace(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The tables' conditions for one sample: `token_sets` with their `effects`.
+    """Measure the effect of every set of `token_sets` for one sample (Hubs tables 1 and 2).
 
-    objects: (model, sample, inputs) -> modality -> positions of its object tokens, or None where nothing is known of
-        them; such as an `avsink.instruments.object_tokens.ObjectFinder`.
+    Args:
+        model: A loaded model whose card has sink dimensions and a threshold.
+        sample: The sample.
+        dominance: The dominant modality, `audio` or `video`; None to find it, which takes a third run.
+        objects: (model, sample, inputs) -> {modality: positions of its object tokens}, or None if they are not known.
+            An example is `avsink.instruments.object_tokens.ObjectFinder`.
+        one_in: The values of N.
+        draws: How many random sets to draw for each N.
+        seed: The seed of the draws.
 
-    Columns: sample, task, category, dominance, token_set, one_in, draw, o_clean, o_corrupt, and those of `effects`.
+    Returns:
+        One row per set, with the columns sample, task, category, dominance, o_clean, o_corrupt, token_set, one_in,
+        draw, and those of `effects`.
+
+    Raises:
+        Unmeasured: No modality dominates the sample, or the corrupted run has the same prediction as the clean one.
+        SampleError: The sample cannot be used.
+        ValueError: The model's sinks are not calibrated.
     """
     traced = corrupt(model, sample, dominance=dominance, between=False)
     found = None if objects is None else objects(model, sample, traced.clean.inputs)
@@ -155,9 +203,23 @@ def trace(
 
 
 def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None = None) -> pd.DataFrame:
-    """At which depth restoring brings the answer back: All, Sink, Unimodal and Cross-modal in windows of k layers.
+    """Measure at which depth restoring brings the answer back, in windows of layers. Not in the paper.
 
-    Not in the paper. Columns as in `trace`, and layer, the centre of the window.
+    Args:
+        model: A loaded model whose card has sink dimensions and a threshold.
+        sample: The sample.
+        k: How many layers a window has, an odd number.
+        one_in: The value of N.
+        dominance: The dominant modality, `audio` or `video`; None to find it, which takes a third run.
+
+    Returns:
+        One row per (set, layer), for the sets All, Sink, Unimodal and Cross-modal, with the columns of `trace` and
+        layer (centre of the window).
+
+    Raises:
+        Unmeasured: No modality dominates the sample, or the corrupted run has the same prediction as the clean one.
+        SampleError: The sample cannot be used.
+        ValueError: `k` is not odd, or the model's sinks are not calibrated.
     """
     traced = corrupt(model, sample, dominance=dominance)
     sets = token_sets(traced, one_in=[one_in], draws=0)
@@ -173,6 +235,7 @@ def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None 
 
 
 def _of_sample(table: pd.DataFrame, sample, traced: Traced) -> pd.DataFrame:
+    """Insert the columns that are the same in all rows of a sample."""
     facts = {
         "sample": sample.id,
         "task": sample.task,

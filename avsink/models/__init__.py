@@ -13,6 +13,7 @@ of the engine.
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from avsink.models.model import Model
 
-__all__ = ["CARDS", "DTYPES", "MissingModel", "ModelCard", "card", "load"]
+__all__ = ["CARDS", "DTYPES", "MissingModel", "ModelCard", "card", "check_attention", "load"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -39,6 +40,11 @@ def load(
     max_tokens_per_frame: int | None = None,
 ) -> Model:
     """Load a checkpoint on transformers' own attention. The arguments are those of `avsink.load`."""
+    if not str(name_or_path).strip():
+        raise ValueError(f"the model's name is empty; the known names are {', '.join(CARDS)}, or give a folder")
+    for name, limit in (("max_frames", max_frames), ("max_tokens_per_frame", max_tokens_per_frame)):
+        if limit is not None and (not isinstance(limit, Integral) or limit is True or limit < 1):
+            raise ValueError(f"{name} is {limit!r}; allowed: a whole number from 1 on, or None for the card's")
     chosen = card(name_or_path)
     if max_frames is not None:
         chosen = replace(chosen, max_frames=max_frames)
@@ -60,6 +66,15 @@ def load(
     adapter = FAMILIES[chosen.family]()
     hf, processor = adapter.load(folder, dtype=_dtype(dtype), device_map=device_map)
     return Model(card=chosen, hf=hf, processor=processor, adapter=adapter)
+
+
+def check_attention(name: str) -> None:
+    """Raise ValueError, with the allowed names, if neither avsink nor transformers has an attention of this name."""
+    from transformers import AttentionInterface  # only now: `card` and `load` of unknown names need no large library
+
+    allowed = ("avsink", "eager", *(known for known in AttentionInterface().valid_keys() if "paged" not in known))
+    if name not in allowed:
+        raise ValueError(f"unknown attention {name!r}; allowed: {', '.join(dict.fromkeys(allowed))}")
 
 
 def _accelerated(device_map: str | dict | None) -> bool:

@@ -80,9 +80,13 @@ def _remedy(card: ModelCard) -> str:
             f"where there is a network, run `hf download {card.source}`; elsewhere, copy that folder over and use "
             f'avsink.load("/path/to/{name}")'
         )
-    if card.taught and resources.checkout() is None:
-        return resources.REMEDY
     if card.taught:
+        try:
+            checkout = resources.checkout()
+        except resources.MissingResource as error:
+            return str(error)
+        if checkout is None or not (checkout / ".git").exists():  # a file in linked worktrees
+            return resources.REMEDY
         return (
             "it is part of the repository: restore it with `git checkout -- data/models`, or train it again with "
             "`python -m training.train`"

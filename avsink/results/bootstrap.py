@@ -20,6 +20,7 @@ __all__ = [
     "changes",
     "changes_by",
     "differences",
+    "in_order",
     "joined",
     "lag",
     "orders",
@@ -55,14 +56,12 @@ def summarise(
 
     Returns:
         One row per group, in the order in which groups first appear, with the columns `by`, mean, low, high (interval
-        of the mean) and n (samples).
-
-    Raises:
-        ValueError: There are no rows.
+        of the mean) and n (samples). Where nothing was measured, there is no row.
     """
-    if rows.empty:
-        raise ValueError("nothing to average: no sample was measured; the run's list of left-out samples says why")
     by = list(by)
+    if rows.empty:
+        numbers = {"mean": float, "low": float, "high": float, "n": int}
+        return pd.DataFrame(columns=[*by, *numbers]).astype(numbers)
     cells = rows.groupby([*by, "sample"], sort=False, observed=True)[value].mean().unstack("sample")  # groups x samples
     table = cells.notna().to_numpy()
     out = np.full((len(cells), 3), np.nan)
@@ -109,6 +108,8 @@ def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LE
     Returns:
         One row per name in `column` other than `baseline`, with the columns `column`, mean, low, high, n.
     """
+    if rows.empty:
+        return summarise(rows, by=[column])
     table = summarise(differences(rows, column=column, baseline=baseline), by=[column], value="change", level=level)
     still = (table["low"] == table["mean"]) & (table["high"] == table["mean"])
     allowed = 1 - (1 - level) ** (1 / table["n"])
@@ -119,6 +120,8 @@ def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LE
 
 def changes_by(rows: pd.DataFrame, *, by: Sequence[str], column: str, baseline: str) -> pd.DataFrame:
     """Compute `changes` within each group of `by`, whose columns are added."""
+    if rows.empty:
+        return changes(rows, column=column, baseline=baseline).assign(**dict.fromkeys(by, pd.Series(dtype=object)))
     parts = []
     for key, own in rows.groupby(list(by), sort=False):
         table = changes(own, column=column, baseline=baseline)
@@ -134,14 +137,22 @@ def orders(rows: pd.DataFrame) -> pd.DataFrame:
     return prompts.size().rename("prompts").reset_index()
 
 
+def in_order(rows: pd.DataFrame, structure: str | None = None) -> pd.DataFrame:
+    """Keep the prompts whose parts are in one order; None: the most common order."""
+    if rows.empty:
+        return rows
+    common = rows.drop_duplicates("sample")["structure"].value_counts(sort=False).sort_index().idxmax
+    return rows[rows["structure"] == (structure or common())]
+
+
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
     """Put summaries into one table, one below the other."""
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def panels(rows: pd.DataFrame) -> pd.DataFrame:
     """Put the task into the category's name if there are several tasks, for a panel each (Flow figures 11 to 14)."""
-    if rows["task"].nunique() < 2:
+    if rows.empty or rows["task"].nunique() < 2:
         return rows
     named = rows["task"].where(rows["task"] == rows["category"], rows["task"] + ": " + rows["category"])
     return rows.assign(category=named)
@@ -158,6 +169,7 @@ def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:
         One row per curve, with the columns window (the category), pathway, deepest, at_layer, layers_below_half, n.
     """
     rows = []
+    curves = curves if len(curves) else pd.DataFrame(columns=["category", "pathway"])
     for (category, pathway), curve in curves.groupby(["category", "pathway"], sort=False):
         lowest = curve.loc[curve["mean"].idxmin()]
         below = int((curve["mean"] <= lowest["mean"] / 2).sum()) if lowest["mean"] < -least else 0

@@ -1,9 +1,9 @@
 """What a number depends on, as hashes: if none of them has changed, an old number is still valid.
 
 1. `weights`: the model's parameters;
-2. `processing`: how a sample becomes tensors;
+2. `processing`: how a sample becomes tensors, and the model's config;
 3. `card`: the facts of the model card that the code reads;
-4. `sample`: what is asked, and the bytes of its media;
+4. `sample`: what is asked, what is known of it, and the bytes of its media;
 5. `content`: an instrument's settings, files and folders by what they hold and never by where they are;
 6. `identity`: all of these but the sample, with the code itself (`avsink.results.sources`) and the libraries' versions.
 """
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,11 @@ from avsink.sample import Media, Sample
 
 __all__ = ["arguments", "card", "content", "identity", "processing", "sample", "weights"]
 
-PROBES = 64  # values read from each weight tensor
+CHUNK = 2**22  # elements of a weight that are summed at once
+ODD = 0x9E3779B97F4A7C15 - 2**64  # spreads small factors over 64 bits
+NOTES = ("architectures", "dtype", "torch_dtype", "transformers_version")  # of a config
+RESERVED = ("instrument", "root", "samples")  # arguments of `measure` itself
+_KNOWN: WeakKeyDictionary[torch.nn.Module, tuple] = WeakKeyDictionary()  # model -> its tensors' versions, their hash
 # Facts of a card that say what it is called, where it comes from and what to think of it; dtype is the model's own.
 ABOUT = ("name", "source", "known_from", "taught", "dtype")
 CARDS = "avsink.models.cards"  # defines a card's facts, and so names them all
@@ -44,9 +50,12 @@ def identity(instrument: Callable, model, settings: Mapping[str, object]) -> dic
 
     Raises:
         TypeError: an instrument whose source cannot be found, or a setting that cannot be told from another.
-        ValueError: a setting that names a file which is not there, or by text.
+        ValueError: a setting that names a file which is not there, or by text; or a model with hooks of somebody else.
     """
     given = arguments(instrument, settings)
+    hooked = [name for name, part in model.hf.named_modules() if part._forward_hooks or part._forward_pre_hooks]
+    if hooked:
+        raise ValueError(f"{hooked[0]} has a hook, and what that does cannot be told from its absence; remove it first")
     modules = sorted(_modules(instrument, model, given.values()))
     return {
         "instrument": f"{instrument.__module__}.{instrument.__qualname__}",
@@ -77,25 +86,31 @@ def arguments(instrument: Callable, settings: Mapping[str, object]) -> dict[str,
     given = dict(bound.arguments)
     for taken in list(inspect.signature(instrument).parameters)[:2]:
         del given[taken]
+    if clash := [name for name in RESERVED if name in given]:
+        raise TypeError(f"{name} has a setting called {clash[0]!r}, which `measure` takes for itself; rename it")
     return given
 
 
 def weights(hf: torch.nn.Module) -> str:
-    """Names, shapes, types and `PROBES` evenly spaced values of every weight: fast, and any training shows."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(hf.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if tensor.numel() and not tensor.is_meta:
-            at = torch.linspace(0, tensor.numel() - 1, min(PROBES, tensor.numel()), dtype=torch.float64).long()
-            digest.update(tensor.flatten()[at.to(tensor.device)].double().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    """Names, shapes, types and every bit of all weights and buffers."""
+    tensors = [*hf.named_parameters(remove_duplicate=False), *hf.named_buffers(remove_duplicate=False)]
+    state = tuple((name, tensor.data_ptr(), tensor._version) for name, tensor in tensors)
+    if (known := _KNOWN.get(hf)) is None or known[0] != state:
+        digest = hashlib.blake2b(digest_size=8)
+        for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            for part in tensor.detach().contiguous().flatten().split(CHUNK) if not tensor.is_meta else ():
+                digest.update(str(_checksum(part)).encode())
+        _KNOWN[hf] = known = state, digest.hexdigest()
+    return known[1]
 
 
 def processing(model) -> str:
-    """How a sample becomes tensors: the processor's settings and the tokenizer."""
+    """How a sample becomes tensors, and tensors an answer: settings of processor and model, and the tokenizer."""
     parts = {name: part.to_dict() for name, part in vars(model.processor).items() if hasattr(part, "to_dict")}
     words = model.tokenizer.backend_tokenizer.to_str()
-    return hashlib.blake2b(repr((parts, words)).encode(), digest_size=8).hexdigest()
+    config = json.dumps(_without_notes(model.hf.config.to_dict()), sort_keys=True, default=str)
+    return hashlib.blake2b(repr((parts, words, config)).encode(), digest_size=8).hexdigest()
 
 
 def card(model_card, *, modules: Sequence[str]) -> dict[str, object]:
@@ -109,14 +124,14 @@ def card(model_card, *, modules: Sequence[str]) -> dict[str, object]:
 
 
 def sample(asked: Sample) -> str:
-    """Its id, what is asked in which words, and the bytes of its media; not where they are."""
+    """Its id, what is asked in which words, what is known of it, and the bytes of its media; not where they are."""
 
     def of(part):
         return (part.kind, part.role, part.sound, _file(part.path)) if isinstance(part, Media) else part
 
     parts, options = [of(part) for part in asked.parts], tuple(of(option) for option in asked.options)
-    named = asked.truth.get("correct_candidate")
-    facts = (asked.id, asked.task, asked.category, parts, options, asked.suffix, asked.answer, named)
+    truth = json.dumps(dict(asked.truth), sort_keys=True, default=repr)
+    facts = (asked.id, asked.task, asked.category, parts, options, asked.suffix, asked.answer, truth)
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 
@@ -128,10 +143,12 @@ def content(value: object, *, of: str) -> object:
         of: the setting's name, for errors.
     """
     match value:
+        case np.generic():
+            return content(value.item(), of=of)
         case None | bool() | int() | float():
             return value
         case str():
-            if os.sep in value and Path(value).expanduser().exists():
+            if (os.sep in value or Path(value).suffix) and Path(value).expanduser().exists():
                 raise ValueError(
                     f"{of}: {value!r} is a file or folder; give it as a pathlib.Path, so its content counts"
                 )
@@ -139,20 +156,23 @@ def content(value: object, *, of: str) -> object:
         case Path():
             return _path(value.expanduser(), of=of)
         case Mapping():
-            return {str(key): content(item, of=f"{of}[{key!r}]") for key, item in sorted(value.items(), key=str)}
+            return {repr(key): content(item, of=f"{of}[{key!r}]") for key, item in sorted(value.items(), key=repr)}
         case torch.Tensor():
-            return _bytes(value.detach().cpu().numpy())
-        case np.ndarray():
-            return _bytes(value)
-        case pd.DataFrame():
-            return hashlib.blake2b(value.to_csv(index=False).encode(), digest_size=8).hexdigest()
+            bits = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+            return f"{tuple(value.shape)} {value.dtype} {_bytes(bits)}"
+        case np.ndarray() if value.dtype != object:
+            return f"{value.shape} {value.dtype} {_bytes(value)}"
+        case pd.DataFrame() | pd.Series():
+            table = value.to_frame() if isinstance(value, pd.Series) else value
+            kinds = [(str(column), str(kind)) for column, kind in table.dtypes.items()]
+            return f"{kinds} {_bytes(pd.util.hash_pandas_object(table, index=True).to_numpy())}"
         case Set():
             return sorted((content(item, of=of) for item in value), key=repr)
         case Sequence():  # a range, too
             return [content(item, of=of) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         facts = {field.name: content(getattr(value, field.name), of=f"{of}.{field.name}") for field in fields(value)}
-        return {"type": type(value).__qualname__, **facts}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **facts}
     raise TypeError(
         f"{of}: a {type(value).__name__} cannot be told from another one of its kind, so results could not be kept; "
         "give numbers, text, paths, lists, mappings, tables or frozen dataclasses of these"
@@ -167,21 +187,59 @@ def _modules(instrument: Callable, model, settings) -> Iterator[str]:
     family = getattr(model, "adapter", None)
     yield getattr(family, "__name__", type(family).__module__)
     for value in settings:
-        if is_dataclass(value):
-            yield type(value).__module__
+        yield from _homes(value)
+
+
+def _homes(value: object) -> Iterator[str]:
+    """The modules of all dataclasses in a setting, at any depth."""
+    if is_dataclass(value) and not isinstance(value, type):
+        yield type(value).__module__
+        value = [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | range):
+        for item in value:
+            yield from _homes(item)
 
 
 def _path(path: Path, *, of: str) -> object:
     if path.is_file():
         return {"file": _file(path)}
     if path.is_dir():
-        return {"folder": {str(p.relative_to(path)): _file(p) for p in sorted(path.rglob("*")) if p.is_file()}}
+        return {"folder": {str(file.relative_to(path)): _file(file) for file in sorted(_files_below(path))}}
     raise ValueError(f"{of}: there is no file or folder {path}")
 
 
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files, those in linked folders too, each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in names)
+
+
+def _without_notes(config: Mapping[str, object]) -> dict[str, object]:
+    """A config without what says where it is from, by which version it was written, and how it is attended."""
+    named = {str(name): value for name, value in config.items()}
+    kept = {name: value for name, value in named.items() if not name.startswith("_") and name not in NOTES}
+    return {name: _without_notes(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
+
+
+def _checksum(part: torch.Tensor) -> int:
+    """A sum of all elements as whole numbers, each times an odd number of its own, modulo 2^64, on the part's device.
+
+    An odd factor can be undone, so the change of a single bit always shows.
+    """
+    bits = part.view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[part.element_size()]).long()
+    odd = torch.arange(1, 2 * len(bits), 2, device=part.device) * ODD
+    return int((bits * odd).sum())
+
+
 def _bytes(array: np.ndarray) -> str:
-    facts = f"{array.shape} {array.dtype}".encode()
-    return hashlib.blake2b(facts + np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
 
 
 def _file(path: Path) -> str:

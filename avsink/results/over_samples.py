@@ -1,4 +1,4 @@
-"""One instrument over many samples: finished ones are read, the others computed, the bad ones reported.
+"""One instrument over many samples: finished samples are read, others computed, unusable ones reported.
 
     done = measure(knockout.sweep, model, samples, k=7, pathways=["Question↛Last"])
     done.rows;  print(done);  done.left_out
@@ -6,10 +6,10 @@
 1. The result store is found by what decides the numbers: the instrument's own code, its settings, the model. Nothing is
    named by hand (`avsink.results.fingerprints`).
 2. A sample whose rows are in the store is not computed again.
-3. One that cannot be used (`SampleError`) is left out with its reason, and the run goes on. It is tried again next
-   time: the missing file may be there by then.
-4. One that is outside of the measurement (`Unmeasured`: answered wrongly, say) is left out for good.
-5. Any other error is a fault of ours and stops the run; so does Ctrl-C. What is finished is on disk by then.
+3. A sample that cannot be used (`SampleError`) is left out with its reason, and the measurement goes on. The sample is
+   tried again next time: the missing file may be there by then.
+4. A sample to which the measurement does not apply (`Unmeasured`: answered wrongly, for example) is left out for good.
+5. Any other error is a fault of this code and stops the measurement; so does Ctrl-C. Finished samples are on disk.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ UNUSABLE = "unusable"
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run leaves.
+    """The result of a measurement.
 
     Attributes:
-        samples: those asked for.
-        rows: the instrument's rows of all measured samples, in the order asked.
-        problems: sample id -> (kind of reason, reason), of samples without rows.
-        computed: how many samples were computed now and not read.
-        folder: where they are kept.
+        samples: The samples asked for.
+        rows: The instrument's rows of all measured samples, in the order asked.
+        problems: Sample id -> (kind of reason, reason), for samples without rows.
+        computed: Number of samples that were computed now and not read.
+        folder: The folder in which the rows are kept.
     """
 
     samples: tuple[Sample, ...]
@@ -51,13 +51,13 @@ class Done:
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
-        """One row for each sample without rows: sample, category, reason."""
+        """One row per sample that has no rows, with the columns sample, category, reason."""
         rows = [(s.id, s.category, self.problems[s.id][1]) for s in self.samples if s.id in self.problems]
         return pd.DataFrame(rows, columns=["sample", "category", "reason"])
 
     @cached_property
     def counts(self) -> pd.DataFrame:
-        """One row for each category: asked, measured, then a column for each kind of reason."""
+        """One row per category, with the columns category, asked, measured, and one for each kind of reason."""
         kinds = [(s.category, self.problems.get(s.id, ("measured",))[0]) for s in self.samples]
         if not kinds:
             return pd.DataFrame({"category": [], "asked": pd.Series(dtype=int), "measured": pd.Series(dtype=int)})
@@ -70,7 +70,11 @@ class Done:
         return counts.reindex(table["category"].unique()).reset_index()
 
     def refuse(self, problems: Mapping[str, str]) -> Done:
-        """The same without the rows of some samples. problems: sample id -> why they are not to be used."""
+        """Copy this result without the rows of some samples.
+
+        Args:
+            problems: Sample id -> the reason not to use it.
+        """
         if not problems:
             return self
         kept = self.rows[~self.rows["sample"].isin(list(problems))].reset_index(drop=True)
@@ -100,16 +104,19 @@ def measure(
     """Run an instrument over samples, and keep what it finds.
 
     Args:
-        instrument: a function of a module, ``instrument(model, sample, **settings)`` -> rows of one sample, such as
+        instrument: A function of a module, ``instrument(model, sample, **settings)`` -> rows of one sample, such as
             `avsink.instruments.knockout.sweep`.
-        model: of `avsink.load`.
-        samples: of `avsink.load_samples`.
-        root: the folder of all results; "" for ``$AVSINK_RESULTS``, else ``results`` in the repository.
-        settings: the instrument's keyword arguments. Files and folders are given as `pathlib.Path`; their content
-            counts, and not where they are.
+        model: What `avsink.load` returns.
+        samples: What `avsink.load_samples` returns.
+        root: The folder of all results; "" for ``$AVSINK_RESULTS``, else ``results`` in the repository.
+        **settings: The instrument's keyword arguments. Files and folders are given as `pathlib.Path`; the store depends
+            on their content, not on where they are.
+
+    Returns:
+        The rows of all measured samples, and the reasons for which others were left out.
 
     Raises:
-        TypeError: the instrument has no such setting, or rows under it could not be told apart.
+        TypeError: The instrument has no such setting, or different values of a setting could not be told apart.
     """
     home = instrument.__module__.rpartition(".")[2]
     identity = fingerprints.identity(instrument, model, settings)
@@ -118,7 +125,16 @@ def measure(
 
 
 def measure_into(store: ResultStore, samples: Sequence[Sample], compute: Callable[[Sample], pd.DataFrame]) -> Done:
-    """Steps 2 to 5: run `compute` on every sample that the store does not have."""
+    """Compute every sample that the store does not have (steps 2 to 5).
+
+    Args:
+        store: The result store.
+        samples: The samples asked for.
+        compute: Sample -> its rows.
+
+    Returns:
+        The rows of all measured samples, and the reasons for which others were left out.
+    """
     facts = {"commit": provenance.commit(), "samples": [sample.id for sample in samples]}
     store.describe(**facts)
     tables: list[pd.DataFrame] = []

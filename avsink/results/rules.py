@@ -28,11 +28,14 @@ the first lies wholly above that of the second, and not supported if it does not
 inconclusive with fewer than `FEWEST` samples; if one of the sets has tokens in fewer than half of the samples (where a
 set is empty, its effect counts as 0); or if the second set holds nearly all tokens, since then it is not one of several
 places.
+
+Where nothing was measured, every rule is inconclusive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Literal
 
 import pandas as pd
@@ -44,10 +47,21 @@ __all__ = [
     *("FEWEST", "comes_first", "costs_more", "drops", "holds_more", "lies_above", "rises", "stays_flat", "unharmed"),
 ]
 
+Test = Callable[[pd.DataFrame], tuple[Outcome, str]]
 Scope = Literal["every", "most", "any"]
 COMPOSE = {"every": every_of, "most": most_of, "any": any_of}  # scope -> how outcomes of categories are composed
 FEWEST = 10  # samples that `lies_above`, `unharmed` and `holds_more` need
 EVERYWHERE = 0.8  # of all tokens that can be restored: a set of so many is not compared with
+
+
+def _if_measured(test: Test) -> Test:
+    """Decorate a rule's test: rows of a run in which nothing was measured, which may lack columns, are inconclusive."""
+
+    @wraps(test)
+    def tested(rows: pd.DataFrame) -> tuple[Outcome, str]:
+        return test(rows) if len(rows) else ("inconclusive", "nothing was measured")
+
+    return tested
 
 
 def drops(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
@@ -79,6 +93,7 @@ def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN) -> Ru
 
     judged = _by_category(pathway, category, compose=every_of, telling=lambda row: -row["mean"])
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         own = rows[rows["pathway"] == pathway]
         room = ((1 - own["p_base"]) / own["p_base"]).groupby(own["category"]).mean()
@@ -109,6 +124,7 @@ def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN) 
 def comes_first(first: str, second: str, *, claim: str, where: str, margin: float = MARGIN) -> Rule:
     """Rule: the first pathway is needed at earlier layers than the second."""
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         for pathway in (first, second):
             curve = rows[rows["pathway"] == pathway]
@@ -136,6 +152,7 @@ def lies_above(
         unit: Format of the number.
     """
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         numbers = value(rows).dropna()
         if numbers.empty:
@@ -166,6 +183,7 @@ def unharmed(name: str, *, column: str, baseline: str, claim: str, where: str, m
         margin: The largest loss of accuracy (0.05: five points) that counts as none.
     """
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         own = rows[rows[column] == name]
         if own.empty:
@@ -205,6 +223,7 @@ def costs_more(
         row = summarise(table, by=["all"], value="x").iloc[0]
         return outcome(row["low"] > margin, row["high"] < margin), row, rows["category"].iloc[0]
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         rows = rows[rows["pathway"].isin([first, second])]
         if rows["pathway"].nunique() < 2:
@@ -233,8 +252,9 @@ def holds_more(
         where: Its place in the paper.
     """
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
-        own = rows[rows["dominance"] == dominance] if len(rows) else rows
+        own = rows[rows["dominance"] == dominance]
         if not len(own):
             return "inconclusive", f"no {dominance}-dominant sample was measured"
         cells = []
@@ -273,12 +293,13 @@ def _set(name: str, one_in: int) -> str:
     return f"{name} (N = {one_in})" if one_in else name
 
 
-def _by_category(pathway: str, category, *, compose, telling) -> Callable[[pd.DataFrame], tuple[Outcome, str]]:
+def _by_category(pathway: str, category, *, compose, telling) -> Test:
     """Apply `category` to the curve of each task category, and compose the outcomes.
 
     Of the categories with the composed outcome, the one with the highest `telling(row)` is quoted.
     """
 
+    @_if_measured
     def test(rows: pd.DataFrame) -> tuple[Outcome, str]:
         rows = rows[rows["pathway"] == pathway]
         if rows.empty:

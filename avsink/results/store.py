@@ -9,11 +9,11 @@ numbers (`avsink.results.fingerprints`), so old rows are never mistaken for new 
 - ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
 - ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
 - ``provenance.json``: the identity. Whoever writes it writes the same;
-- ``runs/<time>-<process>.json``: one for each run that used the store, written by that run alone: the commit, which
-  samples it asked for and what it left out.
+- ``records/<time>-<process>.json``: one for each measurement that used the store, written by that one alone: the commit,
+  the samples that it asked for and those that it left out.
 
 A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
-only, and loses at most the sample in hand. A part is written with checksums and a hash of its content and of its name,
+only, and loses at most the sample in hand. A part is written with checksums and a hash of its content, name and key,
 and read against them: one that was damaged or exchanged since is put aside and computed again. Each part depends on its
 sample alone, so a longer run goes on from a shorter one.
 """
@@ -28,6 +28,7 @@ import re
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -59,13 +60,13 @@ class ResultStore:
     def __init__(self, name: str, *, model: str, identity: Mapping[str, object], root: str | Path = ""):
         self.name, self.identity = name, dict(identity)
         key = hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=8).hexdigest()
-        self.folder = Path(root or resources.results()) / _slug(name) / _slug(model) / key
-        for part in ("samples", "left_out", "runs"):
+        self.folder = Path(root or resources.results()).expanduser() / _slug(name) / _slug(model) / key
+        for part in ("samples", "left_out", "records"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "provenance.json").is_file():
-            _write(self.folder / "provenance.json", _json(self.identity))
-        self._run = (
-            self.folder / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
+        if not (made_of := self.folder / "provenance.json").is_file() or made_of.read_bytes() != _json(self.identity):
+            _write(made_of, _json(self.identity))
+        self._record = (
+            self.folder / "records" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
         )
 
     def rows(self, sample: Sample) -> pd.DataFrame | None:
@@ -75,7 +76,7 @@ class ResultStore:
     def save(self, sample: Sample, rows: pd.DataFrame) -> pd.DataFrame:
         """Keep the sample's rows, and give them back as every later run will read them."""
         table, path = pa.Table.from_pandas(rows, preserve_index=False), self._part(sample)
-        seal = _seal(table.to_pandas(), path.stem)
+        seal = _seal(table.to_pandas(), path)
         buffer = io.BytesIO()
         table = table.replace_schema_metadata({**table.schema.metadata, SEAL: seal})
         pq.write_table(table, buffer, write_page_checksum=True)
@@ -84,15 +85,17 @@ class ResultStore:
 
     def leave_out(self, sample: Sample, error: SampleError) -> None:
         """Keep why the sample has no rows and never will."""
-        _write(self._excuse(sample), _json({"sample": sample.id, "reason": error.reason}))
+        path = self._excuse(sample)
+        record = {"sample": sample.id, "reason": error.reason, "key": _key(path), "part": path.stem}
+        _write(path, _json(record))
 
     def reason(self, sample: Sample) -> str | None:
         """Why the sample was left out for good; None if it was not. A damaged file is put aside with a warning."""
-        return _intact(self._excuse(sample), lambda path: str(json.loads(path.read_bytes())["reason"]))
+        return _intact(self._excuse(sample), _read_excuse)
 
     def describe(self, **facts: object) -> None:
-        """Write what this run did into its own file, `facts` in place of those of an earlier call."""
-        _write(self._run, _json(facts))
+        """Write `facts` into the record of this measurement, in place of those of an earlier call."""
+        _write(self._record, _json(facts))
 
     def _part(self, sample: Sample) -> Path:
         return self.folder / "samples" / f"{_file_name(sample)}.parquet"
@@ -105,29 +108,52 @@ def _read_part(path: Path) -> pd.DataFrame:
     """Raises ValueError unless the file holds what was written into it, under this name."""
     table = pq.read_table(path, page_checksum_verification=True)
     rows = table.to_pandas()
-    if table.schema.metadata.get(SEAL) != _seal(rows, path.stem):
+    if table.schema.metadata.get(SEAL) != _seal(rows, path):
         raise ValueError("its content is not what was written")
     return rows
 
 
-def _seal(rows: pd.DataFrame, name: str) -> bytes:
-    """A hash of what a part holds and of which sample; page checksums leave out the file's footer."""
-    values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
-    facts = repr((name, [(column, str(kind)) for column, kind in rows.dtypes.items()])).encode()
+def _seal(rows: pd.DataFrame, path: Path) -> bytes:
+    """A hash of what a part holds, of which sample and under which key; page checksums leave out the file's footer."""
+    try:
+        values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
+    except TypeError as error:
+        raise TypeError(f"rows must hold numbers and text, one in a cell, to be kept ({error})") from None
+    facts = repr((_key(path), path.stem, [(column, str(kind)) for column, kind in rows.dtypes.items()])).encode()
     return hashlib.blake2b(facts + values, digest_size=16).hexdigest().encode()
+
+
+def _read_excuse(path: Path) -> str:
+    """Raises ValueError unless it was written under this key and name."""
+    record = json.loads(path.read_bytes())
+    if (record["key"], record["part"]) != (_key(path), path.stem):
+        raise ValueError("it was written for another sample or key")
+    return str(record["reason"])
+
+
+def _key(path: Path) -> str:
+    return path.parent.parent.name
 
 
 def _intact(path: Path, read: Callable[[Path], Content]) -> Content | None:
     """What is in the file, or None if there is none; one that cannot be read is renamed."""
-    if not path.is_file():
-        return None
-    try:
-        return read(path)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, NotImplementedError) as error:
-        aside = path.with_name(f".{path.name}.damaged")
-        os.replace(path, aside)
-        warnings.warn(f"{path} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
-        return None
+    before = None
+    while path.is_file():
+        try:
+            now = path.stat()
+            return read(path)
+        except FileNotFoundError:  # another process has put it aside
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, NotImplementedError) as error:
+            version = (now.st_ino, now.st_mtime_ns)
+            if version != before:  # another process may have written it anew meanwhile: look again
+                before = version
+                continue
+            aside = path.with_name(f".{path.name}.damaged")
+            with suppress(FileNotFoundError):
+                os.replace(path, aside)
+            warnings.warn(f"{path} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,9 +1,10 @@
-"""Does a run show what the paper reports? Rules on intervals, written down before there are numbers.
+"""Does a measurement show what the paper reports? Rules on intervals, written down before there are numbers.
 
-1. A *rule* states a claim of the paper, where it is made, and a condition on this run's 95 % intervals;
-2. `judge` applies rules to the rows of a run: **supported**, **not supported**, or **inconclusive** if the intervals
+1. A *rule* states a claim of the paper, where it is made, and a condition on the 95 % intervals of the measured rows;
+2. `judge` applies rules to rows. The outcome is **supported**, **not supported**, or **inconclusive** if the intervals
    are too wide to tell;
-3. `conclude` composes verdicts: supported if every part is, not supported if one part is not, else inconclusive.
+3. `conclude` joins the verdicts on the parts of a claim: supported if all parts are supported, not supported if at
+   least one part is not supported, else inconclusive.
 
 The kinds of rules are in `avsink.results.rules`, the papers' statements in `avsink.papers.flow.claims` and
 `avsink.papers.hubs.claims`.
@@ -28,13 +29,13 @@ MARGIN = 0.1  # of the answer's probability: smaller changes count as none
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A statement of the paper, and when a run supports it.
+    """A statement of the paper, and when measured rows support it.
 
     Attributes:
         claim: The statement.
         where: Its place in the paper.
         condition: When it is supported, in words.
-        test: Rows of a run -> the outcome, and what was measured, in words.
+        test: Measured rows -> the outcome, and what was measured, in words.
     """
 
     claim: str
@@ -45,7 +46,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one claim, and the numbers that it follows from (`because`)."""
+    """The outcome for one claim.
+
+    Attributes:
+        claim: The statement.
+        where: Its place in the paper.
+        verdict: The outcome.
+        because: The numbers that it follows from, in words.
+    """
 
     claim: str
     where: str
@@ -60,44 +68,62 @@ class Verdict:
 
 
 def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
-    """Apply each rule to the rows of a run. A rule uses the rows that it is about and ignores the others."""
+    """Apply each rule to these rows. A rule uses the rows that it is about and ignores the others."""
     return [Verdict(rule.claim, rule.where, *rule.test(rows)) for rule in rules]
 
 
 def conclude(claim: str, verdicts: Sequence[Verdict], *, where: str, note: str = "") -> Verdict:
-    """Compose the verdict on a claim of which every part must hold. `note`, such as a caveat, is added for readers."""
+    """Join the verdicts on the parts of a claim, all of which must hold.
+
+    Args:
+        claim: The whole claim.
+        verdicts: The verdicts on its parts.
+        where: Its place in the paper.
+        note: A sentence for readers, such as a caveat, added to `because`.
+
+    Returns:
+        The verdict on the whole claim, by `every_of`.
+    """
     outcomes = [verdict.verdict for verdict in verdicts]
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
     return Verdict(claim, where, every_of(outcomes), f"Of {len(outcomes)} parts: {counts}. {note}".strip())
 
 
 def rules_table(rules: Sequence[Rule]) -> pd.DataFrame:
-    """What will be judged, and how, to be shown before there are numbers: reported, where, supported if."""
+    """List what will be judged, and how, to be shown before there are numbers.
+
+    Returns:
+        One row per rule, with the columns reported, where, supported if.
+    """
     return pd.DataFrame([(r.claim, r.where, r.condition) for r in rules], columns=["reported", "where", "supported if"])
 
 
 def verdicts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Reported beside measured: reported, where, measured here, verdict."""
+    """List verdicts, with what was reported beside what was measured.
+
+    Returns:
+        One row per verdict, with the columns reported, where, measured here, verdict.
+    """
     rows = [(v.claim, v.where, v.because, v.verdict) for v in verdicts]
     return pd.DataFrame(rows, columns=["reported", "where", "measured here", "verdict"])
 
 
 def outcome(supported: bool, contradicted: bool) -> Outcome:
-    """The outcome by two conditions; inconclusive if neither holds."""
+    """Choose the outcome by two conditions, the first of which takes precedence; inconclusive if neither holds."""
     return "supported" if supported else "not supported" if contradicted else "inconclusive"
 
 
 def every_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Supported if all are, not supported if at least one is not."""
+    """Return "supported" if all outcomes are "supported"; "not supported" if any is that; else "inconclusive"."""
     return outcome(all(o == "supported" for o in outcomes), any(o == "not supported" for o in outcomes))
 
 
 def most_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Supported if more than half are, not supported if at least half are not."""
+    """Return "supported" if more than half are that; "not supported" if half or more are that; else "inconclusive"."""
     half = len(outcomes) / 2
     return outcome(outcomes.count("supported") > half, outcomes.count("not supported") >= half)
 
 
 def any_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Supported if at least one is, not supported if none could be."""
+    """Return "supported" if any outcome is that; "not supported" if all outcomes are that; else "inconclusive"."""
     return outcome(any(o == "supported" for o in outcomes), all(o == "not supported" for o in outcomes))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from avsink.sample import Sample, Text
+from avsink.toyworld import masks
 from avsink.toyworld.jobs import JOBS
 from avsink.toyworld.prompts import NAMES
 from avsink.toyworld.routes import OTHER, ROUTE
-from avsink.toyworld.scene import Appearance, Scene, Sounding
 from avsink.toyworld.sounds import RATE, sound
 from avsink.toyworld.sprites import sprite
 
@@ -30,7 +31,6 @@ __all__ = [
     "lesson_curves",
     "questions",
     "route",
-    "scene_of",
     "spans",
     "tallies",
 ]
@@ -59,7 +59,7 @@ def degradations(sample: Sample, *, levels: Sequence[float] = (0.0, 0.4, 0.7, 1.
     size, gap = 160, 16
     sheet = Image.new("RGB", (len(levels) * (size + gap) + gap, size + 2 * LABEL + 76), PAPER)
     for at, level in enumerate(levels):
-        scene = scene_of(sample, fog=level, noise=level)
+        scene = replace(masks.scene_of(sample.truth), fog=level, noise=level)
         x = gap + at * (size + gap)
         _write(sheet, f"{level:.0%}", (x + size // 2, 8))
         sheet.paste(Image.fromarray(scene.frames(1, size)[0]), (x, 8 + LABEL))
@@ -67,22 +67,12 @@ def degradations(sample: Sample, *, levels: Sequence[float] = (0.0, 0.4, 0.7, 1.
     return sheet
 
 
-def scene_of(sample: Sample, **changes: object) -> Scene:
-    """The scene of a sample's clip, with `changes` to its fields."""
-    truth = {key: value for key, value in sample.truth.items() if key in Scene.__dataclass_fields__}
-    truth["seen"] = tuple(Appearance(**thing) for thing in truth["seen"])
-    truth["heard"] = tuple(Sounding(**thing) for thing in truth["heard"])
-    return Scene(**{**truth, **changes})
-
-
 def spans(sample: Sample) -> pd.DataFrame:
     """Which object is seen or heard when: track, label, modality, start, end (s)."""
-    rows = []
-    for key, modality, word in (("seen", "video", "seen"), ("heard", "audio", "heard")):
-        for thing in sample.truth[key]:
-            start, end = max(0.0, thing["start"]), min(thing["stop"], sample.truth["duration"])
-            rows.append({"track": word, "label": thing["name"], "modality": modality, "start": start, "end": end})
-    return pd.DataFrame(rows)
+    scene = masks.scene_of(sample.truth)
+    tracks = (("seen", "video", scene.seen), ("heard", "audio", scene.heard))
+    rows = [(track, one.name, sense, *masks.within(scene, one)) for track, sense, things in tracks for one in things]
+    return pd.DataFrame(rows, columns=["track", "label", "modality", "start", "end"])
 
 
 def questions(samples: Sequence[Sample]) -> pd.DataFrame:

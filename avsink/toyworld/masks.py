@@ -17,7 +17,7 @@ import numpy as np
 
 from avsink.toyworld.scene import Appearance, Scene, Sounding
 
-__all__ = ["masks", "scene_of", "spans"]
+__all__ = ["masks", "scene_of", "spans", "within"]
 
 
 def scene_of(truth: Mapping[str, object]) -> Scene:
@@ -56,8 +56,13 @@ def spans(truth: Mapping[str, object], *, name: str | None = None) -> tuple[tupl
         ValueError: If the sample has no scene, or the scene has no such object.
     """
     scene, names = scene_of(truth), _names(truth, name)
-    found = ((max(thing.start, 0.0), min(thing.stop, scene.duration)) for thing in scene.heard if thing.name in names)
+    found = (within(scene, thing) for thing in scene.heard if thing.name in names)
     return tuple(sorted((float(start), float(stop)) for start, stop in found if start < stop))
+
+
+def within(scene: Scene, thing: Appearance | Sounding) -> tuple[float, float]:
+    """When a thing of the scene is seen or heard, cut to the clip: (start, stop) in seconds."""
+    return max(thing.start, 0.0), min(thing.stop, scene.duration)
 
 
 def _names(truth: Mapping[str, object], name: str | None) -> set[str]:

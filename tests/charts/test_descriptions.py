@@ -69,3 +69,11 @@ def test_the_largest_dimensions_of_two_tokens_and_what_they_share():
         "largest media token: 3, 0, 1; largest system token: 1, 3, 4" in said
     )
     assert said.endswith("both share 1, 3.")
+
+
+def test_curves_without_numbers_are_left_out():
+    curves = pd.DataFrame({"pathway": "Video↛Last", "category": "c", "layer": [0, 1], "mean": np.nan, "low": np.nan})
+    assert descriptions.pathways(curves, pathways=["Video↛Last"]) == NOTHING
+    assert descriptions.peaks(curves.assign(token_set="Sink")) == NOTHING
+    assert descriptions.changes(curves.assign(config="Discard All")) == NOTHING
+    assert descriptions.mds(curves.assign(kind="Sink")) == NOTHING

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from samples import clip_sample
 
 import avsink
-from avsink.models import CARDS, MissingModel
+from avsink.models import CARDS, MissingModel, check_attention
 from avsink.models.cards import Hub, write_facts
+from avsink.models.checkpoint import folder_of
 
 
 @pytest.fixture
@@ -231,3 +232,40 @@ def test_importing_and_refusing_need_no_large_library():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="it offers"):
         _ = avsink.laod
+
+
+def test_arguments_that_cannot_be_used_are_refused_before_anything_is_loaded(monkeypatch):
+    monkeypatch.setattr("avsink.models.folder_of", lambda card: pytest.fail("looked for weights"))
+    for nothing in ("", " "):
+        with pytest.raises(ValueError, match="the model's name is empty; the known names are tiny-omni"):
+            avsink.load(nothing)
+    for name in ("max_frames", "max_tokens_per_frame"):
+        for value in (0, -1, 2.5, True):
+            with pytest.raises(ValueError, match=f"{name} is {value}; allowed: a whole number from 1 on"):
+                avsink.load("tiny-omni", **{name: value})
+
+
+def test_a_mistyped_attention_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="unknown attention 'nope'; allowed: avsink, eager, .*sdpa"):
+        check_attention("nope")
+    for name in ("avsink", "eager", "sdpa"):
+        check_attention(name)
+
+
+def test_the_remedy_fits_the_installation(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from avsink import resources
+
+    card = replace(CARDS["tiny-omni"], source=tmp_path / "tiny-omni")
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "avsink")
+    monkeypatch.setattr(resources, "INSTALLED", tmp_path / "avsink" / "_data")
+    for home, remedy in (("", "set AVSINK_HOME"), (str(tmp_path), "AVSINK_HOME is .* which has no data/")):
+        monkeypatch.setenv("AVSINK_HOME", home)
+        with pytest.raises(MissingModel, match=remedy) as caught:
+            folder_of(card)
+        assert "git checkout" not in str(caught.value)
+    (tmp_path / "data").mkdir()  # an unpacked copy of the repository, without git
+    with pytest.raises(MissingModel) as caught:
+        folder_of(card)
+    assert "git checkout" not in str(caught.value)

@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from avsink.results.bootstrap import lag, resampled_means, summarise
+from avsink.results.bootstrap import (
+    changes,
+    changes_by,
+    joined,
+    lag,
+    orders,
+    panels,
+    resampled_means,
+    summarise,
+    widths,
+)
 
 
 def rows(values, **columns):
@@ -45,9 +55,16 @@ def test_one_sample_has_no_interval():
     assert row.mean == -0.5 and np.isnan(row.low) and np.isnan(row.high)
 
 
-def test_nothing_measured_is_said_and_not_drawn():
-    with pytest.raises(ValueError, match="no sample was measured"):
-        summarise(pd.DataFrame(), by=["pathway"])
+@pytest.mark.parametrize("empty", [pd.DataFrame(), rows([], pathway=[])])
+def test_where_nothing_was_measured_tables_have_columns_and_no_rows(empty):
+    curves = summarise(empty, by=["category", "pathway", "layer"])
+    assert list(curves.columns) == ["category", "pathway", "layer", "mean", "low", "high", "n"] and curves.empty
+    assert list(joined(curves.assign(category="all together"), curves).columns) == list(curves.columns)
+    assert list(widths(curves).columns)[:3] == ["window", "pathway", "deepest"] and widths(curves).empty
+    assert widths(pd.DataFrame()).empty and panels(empty).empty and orders(empty).empty and joined().empty
+    assert list(changes(empty, column="config", baseline="all").columns) == ["config", "mean", "low", "high", "n"]
+    moved = changes_by(empty, by=["task"], column="config", baseline="all")
+    assert set(moved.columns) == {"task", "config", "mean", "low", "high", "n"} and moved.empty
 
 
 def test_resampled_means_keep_what_was_measured_together():
@@ -79,3 +96,9 @@ def test_the_lag_between_two_clear_drops():
 def test_the_lag_between_unclear_drops_is_uncertain():
     found = lag(pd.concat([curve("in", 2, noise=3), curve("out", 5, noise=3)]), "in", "out")
     assert found["low"] < found["high"]
+
+
+def test_prompts_of_one_order():
+    table = pd.concat([rows([0.0], structure="b"), rows([0.0, 0.0], structure="a").assign(sample=["x", "y"])])
+    assert set(in_order(table)["structure"]) == {"a"} and set(in_order(table, "b")["structure"]) == {"b"}
+    assert in_order(table, "c").empty and in_order(pd.DataFrame()).empty

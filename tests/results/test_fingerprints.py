@@ -1,8 +1,7 @@
 """Fingerprints change when what they stand for changes, and only then."""
 
 import copy
-import sys
-import types
+import importlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ def sample(tmp_path):
 
 def test_a_sample_is_its_question_and_the_bytes_of_its_media(sample, tmp_path):
     before = fingerprints.sample(sample)
-    assert fingerprints.sample(replace(sample, truth={"object": "bell"})) == before
+    assert fingerprints.sample(replace(sample, truth={"object": "bell"})) != before, "object tokens are made of it"
     assert fingerprints.sample(replace(sample, answer="B")) != before
     assert fingerprints.sample(replace(sample, parts=(sample.parts[0], Text(text="What?")))) != before
 
@@ -52,7 +51,31 @@ def test_weights_are_told_apart_by_a_training_step_and_by_precision():
     optimiser = torch.optim.SGD(one.parameters(), lr=1e-4)
     one(torch.randn(8, 64)).square().sum().backward()
     optimiser.step()
-    assert fingerprints.weights(one) != before
+    trained = fingerprints.weights(one)
+    assert trained != before
+    with torch.no_grad():
+        one[0].weight[3, 7].copy_(torch.nextafter(one[0].weight[3, 7], torch.tensor(9.0)))  # one bit
+    edited = fingerprints.weights(one)
+    assert edited != trained
+    one.register_buffer("frequencies", torch.ones(4), persistent=False)
+    assert fingerprints.weights(one) != edited
+
+
+def test_a_model_with_a_foreign_hook_is_refused(model):
+    hook = model.decoder.layers[1].mlp.register_forward_hook(lambda module, args, output: 2 * output)
+    try:
+        with pytest.raises(ValueError, match=r"layers\.1\.mlp has a hook, and what that does cannot be told"):
+            identity(knockout.sweep, model, SWEEP)
+    finally:
+        hook.remove()
+
+
+def test_the_config_of_a_model_counts(model, monkeypatch):
+    before = fingerprints.processing(model)
+    monkeypatch.setattr(model.hf.config, "_name_or_path", "elsewhere")
+    assert fingerprints.processing(model) == before
+    monkeypatch.setattr(model.hf.config.text_config, "rms_norm_eps", 1e-2)
+    assert fingerprints.processing(model) != before
 
 
 def with_card(model, **facts):
@@ -128,6 +151,12 @@ def test_masks_and_spans_count_by_their_bytes_and_not_by_where_they_are(model, t
     assert changed != before
     (moved / "spans.json").write_text('[{"audio": "clip.wav", "spans": [[0, 2]]}]')
     assert of(moved) != changed
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/000.png").write_bytes(b"a mask")
+    (moved / "masks/other").symlink_to(tmp_path / "store")
+    linked = of(moved)
+    (tmp_path / "store/000.png").write_bytes(b"c mask")
+    assert of(moved) != linked
     (moved / "masks/clip/001.png").write_bytes(b"a mask")
     more = of(moved)
     (moved / "masks/clip/001.png").rename(moved / "masks/clip/002.png")
@@ -155,21 +184,52 @@ def test_what_settings_hold_is_told_apart(tmp_path):
     assert content(range(3), of="r") == [0, 1, 2]
     assert content(torch.arange(3), of="t") != content(torch.arange(4), of="t")
     assert content(np.zeros(3), of="n") != content(np.zeros(3, dtype=np.float32), of="n")
-    assert content({"b": 1, "a": (2, None)}, of="m") == {"a": [2, None], "b": 1}
+    assert content({"b": 1, "a": (2, None)}, of="m") == {"'a'": [2, None], "'b'": 1}
+    assert content({1: "x"}, of="m") != content({"1": "x"}, of="m")
+    assert content(torch.zeros(3, dtype=torch.bfloat16), of="t") != content(torch.ones(3, dtype=torch.bfloat16), of="t")
+    assert content(np.int64(3), of="n") == 3
+    assert content(table.astype(str), of="f") != content(table, of="f") != content(table.set_axis([5, 6]), of="f")
     assert content({3, 1}, of="set") == content({1, 3}, of="set")
 
 
-def test_settings_that_cannot_be_told_apart_are_refused(model, tmp_path):
+def test_settings_that_cannot_be_told_apart_are_refused(model, tmp_path, monkeypatch):
     with pytest.raises(TypeError, match="objects: a function cannot be told from another one"):
         content(lambda sample: None, of="objects")
     (tmp_path / "masks").mkdir()
     with pytest.raises(ValueError, match="masks: .* is a file or folder; give it as a pathlib.Path"):
         content(str(tmp_path / "masks"), of="masks")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spans.json").write_text("[]")
+    with pytest.raises(ValueError, match="spans: 'spans.json' is a file or folder"):
+        content("spans.json", of="spans")
+    with pytest.raises(TypeError, match="a ndarray cannot be told from another"):
+        content(np.array([object()]), of="array")
     with pytest.raises(ValueError, match="masks: there is no file or folder"):
         content(tmp_path / "absent", of="masks")
     for nameless in (lambda model, sample: None, partial(knockout.sweep, k=3)):
         with pytest.raises(TypeError, match="is not a function of a module"):
             identity(nameless, model, {})
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: object
+
+
+def test_settings_inside_settings_bring_their_code(model):
+    plain = identity(tracing.trace, model, {"objects": None})
+    nested = identity(tracing.trace, model, {"objects": [{"finder": ObjectFinder()}]})
+    assert nested["source"] != plain["source"]
+    assert content(Outer(1), of="s")["type"].endswith("test_fingerprints.Outer")
+
+
+def test_a_setting_with_a_name_of_measures_own_is_refused(model, tmp_path, monkeypatch):
+    (tmp_path / "rooted.py").write_text("def rows(model, sample, *, root=1):\n    return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import rooted
+
+    with pytest.raises(TypeError, match="rows has a setting called 'root', which `measure` takes for itself"):
+        identity(rooted.rows, model, {})
 
 
 def test_an_instrument_of_somebody_else_counts_with_what_it_imports(model, tmp_path, monkeypatch):
@@ -180,6 +240,6 @@ def test_an_instrument_of_somebody_else_counts_with_what_it_imports(model, tmp_p
 
     before = identity(mine.rows, model, {})
     assert before["instrument"] == "mine.rows"
-    path.write_text(path.read_text().replace("return None", "return 0"))
+    path.write_text(path.read_text().replace("return None", "return 10"))
+    importlib.reload(mine)
     assert identity(mine.rows, model, {}) != before
-    assert isinstance(mine, types.ModuleType) and sys.modules["mine"] is mine

@@ -47,7 +47,7 @@ def test_bad_input_is_reported_and_the_run_goes_on(untrained, clips, tmp_path):
     ]
     assert str(done).startswith("4 of 7 samples measured (5 computed now, the others read); left out: 1 × ")
 
-    [record] = (tmp_path / "results").glob("finding/*/*/runs/*.json")
+    [record] = (tmp_path / "results").glob("finding/*/*/records/*.json")
     assert [entry["sample"] for entry in json.loads(record.read_text())["left_out"]] == list(reasons)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from avsink import resources
-from avsink.results.sources import attributes, closure, fingerprint
+from avsink.results.sources import StaleSource, attributes, closure, fingerprint
 
 TREE = {
-    "avsink/__init__.py": "def load():\n    from avsink import far\n",
+    "avsink/__init__.py": "_HOMES = {'avsink.far': ('reach', 'other')}\n\ndef load():\n    from avsink import never\n",
     "avsink/room/__init__.py": "from avsink.room.always import x\n\ndef lazily():\n    from avsink import never\n",
     "avsink/room/always.py": "x = 1\n",
     "avsink/room/instrument.py": '"""An instrument."""\nfrom avsink.room import helper\n\n'
@@ -56,7 +56,8 @@ def test_a_line_anywhere_in_it_changes_the_fingerprint(root, name):
 @pytest.mark.parametrize("name", ["__init__", "never", "apart"])
 def test_a_line_elsewhere_does_not(root, name):
     before = fingerprint(["avsink.room.instrument"], root=root)
-    (root / f"avsink/{name}.py").write_text("changed = 1\n")
+    path = root / f"avsink/{name}.py"
+    path.write_text(f"{path.read_text()}\nchanged = 1\n")
     assert fingerprint(["avsink.room.instrument"], root=root) == before
 
 
@@ -92,3 +93,56 @@ def test_editing_a_real_helper_two_imports_away_is_noticed(tmp_path, edited):
     now = fingerprint(modules, root=tmp_path)
     other.write_text(other.read_text() + "\nEDITED = 1\n")
     assert fingerprint(modules, root=tmp_path) == now
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import avsink\n\ndef f():\n    avsink.reach()\n",
+        "from avsink import reach\n",
+        "import avsink as a\nx = a.other\n",
+    ],
+)
+def test_a_name_of_the_facade_counts_as_the_module_where_it_is_at_home(root, text):
+    (root / "avsink/mine.py").write_text(text)
+    assert set(closure(["avsink.mine"], root=root)) == {"avsink.mine", "avsink.far"}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A user's instrument, which asks the façade for an engine and imports a helper that imports another."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    recipe = (
+        "import avsink\nimport own_helper\n\ndef rows(model, sample):\n    return avsink.clean_run(model, sample)\n"
+    )
+    (folder / "own_instrument.py").write_text(recipe)
+    (folder / "own_helper.py").write_text("def f():\n    from own_second import x\n    return x\n")
+    (folder / "own_second.py").write_text("LIMIT = 3\n\ndef x(n):\n    return n + LIMIT\n")
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    for name in ("own_instrument", "own_helper", "own_second"):
+        sys.modules.pop(name, None)
+
+
+def test_a_users_own_helpers_are_followed_and_the_engine_that_the_facade_gives(mine):
+    import own_instrument
+
+    found = closure([own_instrument.__name__])
+    assert {"own_helper", "own_second", "avsink.engine.run", "avsink.engine.replay"} <= set(found)
+    assert not any(name.partition(".")[0] in ("torch", "numpy", "json") for name in found)
+
+
+@pytest.mark.parametrize("change", ["n + LIMIT -> n * LIMIT", "LIMIT = 3 -> LIMIT = 4"])
+def test_code_that_was_edited_after_its_import_is_refused(mine, change):
+    import own_instrument
+    import own_second
+
+    assert own_second.x(1) == 4
+    path, (old, new) = mine / "own_second.py", change.split(" -> ")
+    fingerprint([own_instrument.__name__])
+    path.write_text(f"# a thought\n{path.read_text()}")
+    fingerprint([own_instrument.__name__])
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(StaleSource, match="own_second.py was edited after Python had imported it.*restart Python"):
+        fingerprint([own_instrument.__name__])

@@ -117,6 +117,42 @@ def test_rows_of_another_sample_are_noticed(store):
         assert store.rows(sample("a")) is None
 
 
+def test_parts_and_excuses_of_another_key_are_noticed(store, tmp_path):
+    other = ResultStore("finding", model="tiny", identity={"window": 7}, root=tmp_path)
+    store.save(sample("a"), rows("a"))
+    store.leave_out(sample("b"), Unmeasured("b", "answered wrongly"))
+    shutil.copy(store._part(sample("a")), other._part(sample("a")))
+    shutil.copy(store._excuse(sample("b")), other._excuse(sample("b")))
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert other.rows(sample("a")) is None and other.reason(sample("b")) is None
+
+
+def test_a_damaged_part_that_another_process_puts_aside_first_is_no_error(store, monkeypatch):
+    store.save(sample("a"), rows("a"))
+    part = store._part(sample("a"))
+    part.write_bytes(b"not parquet")
+    replace_file = os.replace
+
+    def late(*paths):
+        part.unlink()
+        replace_file(*paths)
+
+    monkeypatch.setattr(os, "replace", late)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert store.rows(sample("a")) is None
+
+
+def test_rows_that_cannot_be_kept_are_refused_in_words(store):
+    with pytest.raises(TypeError, match="rows must hold numbers and text, one in a cell"):
+        store.save(sample("a"), pd.DataFrame({"positions": [[1, 2]]}))
+
+
+def test_a_damaged_record_of_the_identity_is_written_anew(store, tmp_path):
+    (store.folder / "provenance.json").write_text("{")
+    ResultStore("finding", model="tiny", identity={"window": 3}, root=tmp_path)
+    assert json.loads((store.folder / "provenance.json").read_text()) == {"window": 3}
+
+
 def test_litter_of_a_killed_write_is_not_taken_for_a_part(store):
     part = store._part(sample("a"))
     part.with_name(f".{part.name}.123").write_bytes(b"half a fi")
@@ -143,7 +179,7 @@ def test_two_runs_on_one_store_do_not_lose_each_others_record(store, tmp_path):
     names = ["first", "second", "third"]
     at_once = [subprocess.Popen([sys.executable, "-c", RUN, tmp_path, name]) for name in names]
     assert [process.wait() for process in at_once] == [0, 0, 0]
-    records = [json.loads(path.read_text()) for path in (store.folder / "runs").glob("*.json")]
+    records = [json.loads(path.read_text()) for path in (store.folder / "records").glob("*.json")]
     assert sorted(record["commit"] for record in records) == names
     assert all(record["samples"] == [record["commit"]] * 19 for record in records)
 

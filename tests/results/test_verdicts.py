@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from avsink.papers.flow.claims import FINDING_2_FIGURE_3, FINDING_2_FIGURE_4
-from avsink.results.rules import comes_first, costs_more, drops, lies_above, rises, stays_flat, unharmed
+from avsink.results.rules import comes_first, costs_more, drops, holds_more, lies_above, rises, stays_flat, unharmed
 from avsink.results.verdicts import conclude, judge, rules_table, verdicts_table
 
 LAYERS = 8
@@ -188,3 +188,17 @@ def test_a_number_of_too_few_samples_is_no_verdict():
     assert judge([rule], rows)[0].verdict == "supported"
     few = judge([rule], rows[:9])[0]
     assert few.verdict == "inconclusive" and "fewer than 10 samples" in few.because
+
+
+@pytest.mark.parametrize("rows", [pd.DataFrame(), curve("p", 0).iloc[:0]])
+def test_where_nothing_was_measured_every_kind_of_rule_is_inconclusive(rows):
+    said = {"claim": "", "where": ""}
+    rules = [
+        *(kind("p", **said) for kind in (drops, rises, stays_flat)),
+        *(kind("p", "q", **said) for kind in (comes_first, costs_more)),
+        lies_above(0.5, value=lambda rows: rows["x"], what="x", **said),
+        unharmed("few", column="config", baseline="all", **said),
+        holds_more(("Sink", 2), ("Random", 2), dominance="audio", value="ie_clean", **said),
+    ]
+    found = {(verdict.verdict, verdict.because) for verdict in judge(rules, rows)}
+    assert found == {("inconclusive", "nothing was measured")}

@@ -1,6 +1,6 @@
 """What *From Senses to Decisions* measures: which pathways, in which windows, on which kind of input.
 
-Each is an instrument and its settings, to be given to `avsink.measure`:
+Each measurement is an instrument and its settings, for `avsink.measure`:
 
 ================================  =======================================================  ========================
 instrument                        settings                                                 Flow
@@ -33,21 +33,24 @@ OUT = {
     "clip": ("Video↛Others", "Audio↛Others", "NonOptQ↛Others"),
     "interleaved": ("Candidates↛Others", "Reference↛Others", "NonOptQ↛Others"),
 }
-"""Kind of input -> all ways out of each group that table 4 discards."""
+"""Kind of input -> the pathways with all edges out of each group that table 4 discards."""
 CLIP = (*FIGURE_3, *FIGURE_4, *FIGURE_9, *FIGURE_10, *OUT["clip"])
 INTERLEAVED = (*FIGURE_5, *FIGURE_6, *OUT["interleaved"])
 ABLATED = ("Video↛Question", "Audio↛Question", "Question↛Last")
-"""Pathways of figure 8, closed in windows of `WINDOWS` layers."""
+"""Pathways of figure 8, blocked in windows of `WINDOWS` layers."""
 WINDOWS = (1, 3, 5, 7, 9, 11)
 
 
 def layers_to_discard(rows: pd.DataFrame, *, n_layers: int, margin: float = MARGIN) -> dict[str, int]:
-    """Group of tokens -> the layer after which it can go, by the rule of `discarding.last_needed`.
+    """Find the layer after which each group of tokens can be discarded, by the rule of `discarding.last_needed`.
 
     Args:
-        rows: of `knockout.onward` over many samples.
-        n_layers: of the model.
-        margin: the change of the answer's probability that counts as none.
+        rows: Rows of `knockout.onward` over many samples; may be empty.
+        n_layers: Number of layers of the model.
+        margin: The largest change of the answer's probability, as a fraction, that counts as none.
+
+    Returns:
+        Group of tokens -> layer.
     """
     if rows.empty:
         return {}
@@ -60,7 +63,11 @@ def layers_to_discard(rows: pd.DataFrame, *, n_layers: int, margin: float = MARG
 
 
 def kind_of(samples: Sequence[Sample]) -> str:
-    """`clip` or `interleaved`, whichever all samples are. Raises ValueError if they are not of one kind."""
+    """Find the kind of these samples, `clip` or `interleaved`; `clip` if there are none.
+
+    Raises:
+        ValueError: They are of several kinds.
+    """
     kinds = {sample.kind for sample in samples}
     if len(kinds) > 1:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Reported beside measured for *From Senses to Decisions*: its tables, joined with the numbers of a run.
+"""Reported beside measured for *From Senses to Decisions*: its tables, joined with measured numbers.
 
-The paper's numbers are CSV files in ``data/papers``. Measured numbers have their n and 95 % interval. A run's model and
-dataset differ from the paper's, so layers are compared by depth, from 0 (first layer) to 1 (last).
+The paper's numbers are CSV files in ``data/papers``. Measured numbers have their n and 95 % interval. The model and the
+dataset that are measured differ from the paper's, so layers are compared by depth, from 0 (first layer) to 1 (last).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def table_1(rows: pd.DataFrame) -> pd.DataFrame:
-    """Join table 1, accuracy with media hidden in the last layers, with a run.
+    """Join table 1, accuracy with media hidden in the last layers, with measured accuracy.
 
     Args:
         rows: Rows of `avsink.instruments.attention_shares.masking` over many samples; may be empty.
@@ -40,7 +40,7 @@ def table_1(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """Join table 4, accuracy after discarding, mean over tasks, with a run.
+    """Join table 4, accuracy after discarding, mean over tasks, with measured accuracy.
 
     Args:
         rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
@@ -55,7 +55,7 @@ def table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
 
 
 def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """Join table 4, prefill latency, with a run.
+    """Join table 4, prefill latency, with measured latency.
 
     Args:
         rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
@@ -83,7 +83,7 @@ def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
 
 
 def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
-    """List every accuracy of table 4 and every one of a run, task by task. The two have no task in common.
+    """List every accuracy of table 4 and every measured one, task by task. The two have no task in common.
 
     Args:
         rows: Rows of `avsink.instruments.discarding.compare` over many samples; may be empty.
@@ -110,13 +110,13 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
 def depths(
     *, spike: int | None, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int
 ) -> pd.DataFrame:
-    """Join the layers that the paper names with those found in a run.
+    """Join the layers that the paper names with those found here.
 
     Args:
         spike: The layer at which attention to video jumps; None if it was not measured.
         after: Group of tokens -> the layer after which it can be discarded, for questions about a clip.
         interleaved: The same for interleaved inputs.
-        n_layers: Number of layers of the run's model.
+        n_layers: Number of layers of the measured model.
 
     Returns:
         One row per quantity and group, with the columns quantity, group, where, reported, reported_depth, measured,
@@ -137,7 +137,15 @@ def depths(
 
 
 def selected(benchmark: str, root: str = "") -> dict[str, list[Sample]]:
-    """Apply the paper's selections to a dataset: use (`knockout`, …) -> samples; {} if it has no selections."""
+    """Apply the paper's selections to a dataset.
+
+    Args:
+        benchmark: The name of the dataset.
+        root: The folder of the dataset, as for `avsink.datasets.load`.
+
+    Returns:
+        Use (`knockout`, …) -> samples; {} if the paper has no selections of this dataset.
+    """
     if benchmark not in SELECTIONS:
         return {}
     loaded = load(benchmark, root)
@@ -216,10 +224,16 @@ def directions(found: dict[str, list[Sample]]) -> pd.DataFrame:
 
 
 def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.DataFrame:
-    """Join numbers from the paper's text with this run's: quantity, where, reported, here (missing if it has none).
+    """Join numbers from the paper's text with those used here.
 
-    `card` is the model's, `window` the number of blocked layers, `first_layer` the first masked one (None if there was
-    no masking), `n_layers` the model's depth.
+    Args:
+        card: The card of the model.
+        window: Number of layers of a blocked window.
+        first_layer: The first layer in which media were hidden; None if they were not.
+        n_layers: Number of layers of the model.
+
+    Returns:
+        One row per quantity, with the columns quantity, where (in the paper), reported, here (missing if none).
     """
     table = paper("flow_numbers")
     here = {
@@ -239,7 +253,9 @@ def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.
 def readable(table: pd.DataFrame, *, first: str) -> pd.DataFrame:
     """Format `table_1` or `table_4` for a page: accuracies in percent, changes in points, means with their intervals.
 
-    `first` is the table's first column, mask or config.
+    Args:
+        table: Result of `table_1` or `table_4`.
+        first: The name of its first column, mask or config.
     """
     shown = {
         first: table[first],
@@ -291,13 +307,13 @@ def _cell(row: tuple[float, float, float], *, form: str) -> str:
 
 
 def _reported_4(interleaved: bool) -> pd.DataFrame:
-    """The paper's table 4 for one kind of input."""
+    """Read the paper's table 4 for one kind of input."""
     table = paper("flow_table4_discarding")
     return table[table["input"] == ("multi-input" if interleaved else "video")].drop(columns="input")
 
 
 def _accuracies(rows: pd.DataFrame, *, column: str, baseline: str, reported: pd.Series) -> pd.DataFrame:
-    """The columns of `table_1`, one row per value of `column`. reported: value -> accuracy."""
+    """Make the columns of `table_1`, one row per value of `column`, from `reported`: value -> accuracy."""
     names = ["measured", "low", "high", "n", "change", "change_low", "change_high", "rows_left"]
     if rows.empty:  # nothing of this kind was measured: the paper's numbers are shown alone
         table = pd.DataFrame({column: reported.index}).assign(**dict.fromkeys(names, float("nan")))

@@ -1,14 +1,15 @@
 """What *Probing Cross-modal Information Hubs* measures: samples that one modality dominates (section 3.1).
 
-1. `avsink.measure(dominance.classify, model, samples)` says which modality decides each answer;
-2. `manifest` writes down the dominated samples, at most so many of each kind; `dominated` does both steps, or reads a
+1. `avsink.measure(dominance.classify, model, samples)` finds which modality decides each answer;
+2. `manifest` writes down the dominated samples, up to a number of each kind. `dominated` does both steps, or reads a
    manifest that was made before;
-3. `measure_dominated` runs an instrument on them (`tracing.trace` for tables 1 and 2), and refuses rows that contradict
-   the manifest: it is then another model's.
+3. `measure_dominated` applies an instrument to them (`tracing.trace` for tables 1 and 2). It refuses rows that
+   contradict the manifest, which is then another model's.
 """
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from avsink.sample import Sample
 __all__ = ["COLUMNS", "Dominated", "dominated", "manifest", "measure_dominated", "read_manifest"]
 
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
-"""Of a manifest."""
+"""The columns of a manifest."""
 DOMINANT = ("audio", "video")
 
 
@@ -33,9 +34,9 @@ class Dominated:
     """Samples that one modality dominates.
 
     Attributes:
-        table: their manifest, with the columns `COLUMNS`.
-        samples: the samples, in the manifest's order.
-        path: where the manifest is kept.
+        table: Their manifest, one row per sample, with the columns `COLUMNS`.
+        samples: The samples, in the manifest's order.
+        path: The file of the manifest.
     """
 
     table: pd.DataFrame
@@ -49,15 +50,18 @@ class Dominated:
 
 
 def manifest(done: Done, *, each: int | None, seed: int) -> tuple[pd.DataFrame, Path]:
-    """The dominated samples, at most `each` of each kind, drawn by `seed`; and the file that keeps them.
+    """Draw dominated samples and write them to a file.
 
-    The file is beside the rows that it was made from. Its name tells which samples were asked, how many of a kind were
-    wanted, and the seed.
+    The file is in the folder of the rows from which it was made. Its name depends on the classified samples, `each` and
+    `seed`.
 
     Args:
-        done: of `avsink.measure(dominance.classify, ...)`.
-        each: at most so many of each kind; None: all.
-        seed: of the draw.
+        done: The result of `avsink.measure(dominance.classify, ...)`.
+        each: The largest number of samples of each kind; None for all.
+        seed: The seed of the draw.
+
+    Returns:
+        The manifest, one row per sample, with the columns `COLUMNS`; and its file.
     """
     rng = np.random.default_rng(seed)
     parts = []
@@ -67,12 +71,18 @@ def manifest(done: Done, *, each: int | None, seed: int) -> tuple[pd.DataFrame, 
     table = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     asked = zlib.crc32("\n".join(sorted(done.rows["sample"] if len(done.rows) else ())).encode())
     path = done.folder / f"manifest-{asked:08x}-{'all' if each is None else each}-{seed}.csv"
-    table.to_csv(path, index=False)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")  # two processes may write the same manifest
+    table.to_csv(unfinished, index=False)
+    os.replace(unfinished, path)
     return table, path
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
-    """A manifest from a file. Raises ValueError if it is none."""
+    """Read a manifest from a file.
+
+    Raises:
+        ValueError: The file cannot be read, or is not a manifest.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -87,18 +97,18 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 def dominated(
     model, samples: Sequence[Sample], *, path: str | Path = "", each: int | None, seed: int, root: str | Path = ""
 ) -> Dominated:
-    """Those of `samples` that one modality dominates.
+    """Choose the samples that one modality dominates.
 
     Args:
-        model: of `avsink.load`.
-        samples: to choose from.
-        path: a manifest that says which; "" to measure it, or to read it from the results if it is there.
-        each: at most so many of each kind; None: all. Without a `path` only.
-        seed: of the draw.
-        root: the folder of all results.
+        model: What `avsink.load` returns.
+        samples: The samples to choose from.
+        path: A manifest that names the samples; "" to make one, from results that are read if they exist.
+        each: The largest number of samples of each kind; None for all. Not used with `path`.
+        seed: The seed of the draw. Not used with `path`.
+        root: The folder of all results, as for `avsink.measure`.
 
     Raises:
-        ValueError: no sample is dominated, or the manifest names samples that are not among those at hand.
+        ValueError: No sample is dominated, or the manifest cannot be read or names samples that are not in `samples`.
     """
     if path:
         table, place = read_manifest(path), Path(path)
@@ -118,7 +128,15 @@ def dominated(
 def measure_dominated(
     instrument: Callable[..., pd.DataFrame], model, chosen: Dominated, *, root: str | Path = "", **settings: object
 ) -> Done:
-    """`avsink.measure` on dominated samples; rows that contradict the manifest are left out, with the reason."""
+    """Measure dominated samples; rows that contradict the manifest are left out, with the reason.
+
+    Args:
+        instrument: An instrument whose rows have the columns dominance and o_clean, such as `tracing.trace`.
+        model: What `avsink.load` returns.
+        chosen: The dominated samples.
+        root: The folder of all results, as for `avsink.measure`.
+        **settings: The instrument's keyword arguments.
+    """
     done = measure(instrument, model, chosen.samples, root=root, **settings)
     told = chosen.table.set_index("sample")
     problems = {}

@@ -1,4 +1,4 @@
-"""Reported beside measured for *Probing Cross-modal Information Hubs*: its tables of effects, joined with a run's.
+"""Reported beside measured for *Probing Cross-modal Information Hubs*: its tables, joined with measured effects.
 
 The paper prints means in percent for five models, without n or intervals. The models' scales differ severalfold. What
 can be compared is the order of the sets within a model, and each set's share of the effect of restoring *all* tokens.
@@ -28,7 +28,7 @@ def models() -> list[str]:
 
 
 def effects(rows: pd.DataFrame, sets: tuple[str, ...], *, beside: str = BESIDE) -> pd.DataFrame:
-    """Join the paper's effects with a run's.
+    """Join the paper's effects with measured ones.
 
     Args:
         rows: Rows of `avsink.instruments.tracing.trace` over many samples; may be empty.
@@ -55,11 +55,11 @@ def effects(rows: pd.DataFrame, sets: tuple[str, ...], *, beside: str = BESIDE) 
 
 
 def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean") -> pd.DataFrame:
-    """Divide each set's effect by that of restoring all tokens, for this run and each of the paper's models.
+    """Divide each set's effect by that of restoring all tokens, for these rows and for each of the paper's models.
 
-    This run's value is a ratio of means over the samples that have rows of the set, also if the set was empty; for its
-    interval, both means are resampled together. Where all tokens bring back less than `LEAST`, ratios mean nothing and
-    are left out.
+    A measured value is a ratio of means over the samples that have rows of the set, even if the set was empty; for its
+    interval, both means are resampled together. Where the effect of restoring all tokens is below `LEAST`, ratios mean
+    nothing and are left out.
 
     Args:
         rows: Rows of `avsink.instruments.tracing.trace` over many samples; may be empty.
@@ -67,8 +67,8 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
         value: The effect, "ie_clean" or "ie_corrupt".
 
     Returns:
-        The columns of `charts.dot_plot`: label ("audio-dominant: Sink (N=2)"), group (a model, or "this run"), value,
-        low, high, n.
+        One row per (dominance, set, model), with the columns of `charts.dot_plot`: label (such as "audio-dominant: Sink
+        (N=2)"), group (a model, or "this run" for the measured one), value (fraction), low, high, n.
     """
     tables = []
     for dominance, part in _named(rows).groupby("dominance", sort=False):
@@ -110,7 +110,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
-    """Ratio of the means of two columns, its 95 % bootstrap interval (missing for one sample), and n."""
+    """Compute the ratio of the means of two columns, its 95 % bootstrap interval (missing for one sample), and n."""
     one, all_of_it = pairs.to_numpy().T
     low = high = float("nan")
     if len(pairs) > 1:
@@ -120,12 +120,12 @@ def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
 
 
 def _points(share: float) -> str:
-    """A fraction in points, "" if it is missing."""
+    """Format a fraction in points; "" if it is missing."""
     return "" if pd.isna(share) else f"{100 * share:.1f}".replace("-", "−")
 
 
 def _reported() -> pd.DataFrame:
-    """The paper's two tables as one, with effects as fractions and the sets' names of this project."""
+    """Read the paper's two tables as one, with effects as fractions and this project's names of sets."""
     tables = [paper("hubs_indirect_effect_by_token_set"), paper("hubs_indirect_effect_unimodal_vs_crossmodal")]
     table = pd.concat(tables, ignore_index=True)
     table["restored"] = table.pop("token_set").str.replace("Crossmodal", "Cross-modal")
@@ -134,7 +134,7 @@ def _reported() -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the column `restored`: the set as the paper's tables call it."""
+    """Add the column `restored`: the paper's name of the set."""
     if rows.empty:
         return pd.DataFrame(columns=["sample", "dominance", "restored", *VALUES, "tokens"])
     size = [f" (N={n})" if n else "" for n in rows["one_in"]]
@@ -142,7 +142,7 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(own: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Mean, low, high, n by (dominance, restored)."""
+    """Average a column by (dominance, restored): mean, low, high, n."""
     if own.empty:
         empty = pd.MultiIndex.from_arrays([[], []], names=["dominance", "restored"])
         return pd.DataFrame(columns=["mean", "low", "high", "n"], index=empty, dtype=float)

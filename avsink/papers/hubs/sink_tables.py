@@ -12,16 +12,24 @@ from avsink.results.bootstrap import summarise
 
 __all__ = ["by_dominance", "drift", "mds_by_layer", "recovered", "scores"]
 
-PLACES = 12  # in a grid, or a chunk of audio, that are told apart
+PLACES = 12  # parts of a long grid or audio chunk
 
 
 def by_dominance(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with their dominance as the category, for panels."""
+    """Copy the rows with their dominance as the category, so that charts have one panel per dominance."""
     return rows.assign(category=rows["dominance"] + "-dominant") if len(rows) else rows
 
 
 def drift(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean overlap of the sinks of two layers: modality, layer, other, mean, low, high, n. rows: of `by_layer`."""
+    """Average the overlap of the sinks of every two layers.
+
+    Args:
+        rows: Rows of `by_layer`; may be empty.
+
+    Returns:
+        One row per (modality, pair of layers), with the columns modality, layer, other (the other layer), mean (Jaccard
+        index), low and high (95 % interval) and n.
+    """
     if rows.empty:
         return pd.DataFrame()
     table = sinks.drift(rows).dropna(subset=["overlap"])
@@ -29,9 +37,16 @@ def drift(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(rows: pd.DataFrame, *, one_in: int) -> pd.DataFrame:
-    """The global sinks at N = one_in: sample, modality, position, place, score (mean MDS), kind. rows: of `by_layer`.
+    """List the global sinks.
 
-    place: its own in its grid or chunk; in long ones, which of at most `PLACES` parts it lies in. In their order.
+    Args:
+        rows: Rows of `by_layer`; may be empty.
+        one_in: The value of N, one of those in `rows`.
+
+    Returns:
+        One row per global sink, in the order of places, with the columns sample, modality, position, place (in words:
+        which token of its grid or chunk, or which of at most `PLACES` parts of a long one), score (mean MDS), kind
+        ("unimodal", "cross-modal" or "neither").
     """
     if rows.empty:
         return pd.DataFrame()
@@ -47,7 +62,16 @@ def scores(rows: pd.DataFrame, *, one_in: int) -> pd.DataFrame:
 
 
 def mds_by_layer(rows: pd.DataFrame, *, one_in: int) -> pd.DataFrame:
-    """Mean MDS of global sinks at each layer: kind, layer, category (the modality), mean, low, high, n."""
+    """Average the MDS of unimodal and cross-modal global sinks at each layer.
+
+    Args:
+        rows: Rows of `by_layer`; may be empty.
+        one_in: The value of N, one of those in `rows`.
+
+    Returns:
+        One row per (kind, layer, modality), with the columns kind, layer, category (the modality), mean (MDS), low and
+        high (95 % interval) and n.
+    """
     if rows.empty:
         return pd.DataFrame()
     kept = rows[rows[f"global_{one_in}"].isin(("unimodal", "cross-modal")) & rows["mds"].notna()]
@@ -56,11 +80,18 @@ def mds_by_layer(rows: pd.DataFrame, *, one_in: int) -> pd.DataFrame:
 
 
 def recovered(rows: pd.DataFrame, card, *, one_in: int, n: int) -> pd.DataFrame:
-    """Taught hubs against the global sinks that were found, over all samples: one row a modality.
+    """Compare taught hubs with the global sinks that were found, over all samples.
 
-    n: how many clips were asked, those included in which no sink was found, and which have no rows. Columns: modality,
-    taught, found, precision, recall, right_kind (of the taught hubs, the share that the MDS calls what they are). Empty
-    for a model that was taught none.
+    Args:
+        rows: Rows of `by_layer`; may be empty.
+        card: The card of the model, which lists the taught hubs.
+        one_in: The value of N, one of those in `rows`.
+        n: Number of clips asked for, including those without sinks, which have no rows.
+
+    Returns:
+        One row per modality, with the columns modality, taught and found (numbers of tokens), precision, recall,
+        right_kind (share of the taught hubs that are found as the kind that they were taught to be). Empty if the model
+        was taught no hubs.
     """
     tables = []
     for modality in ("video", "audio") if len(rows) else ():
