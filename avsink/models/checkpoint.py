@@ -85,12 +85,11 @@ def _remedy(card: ModelCard) -> str:
             checkout = resources.checkout()
         except resources.MissingResource as error:
             return str(error)
-        if checkout is None or not (checkout / ".git").exists():  # a file in linked worktrees
+        if checkout is None:
             return resources.REMEDY
-        return (
-            "it is part of the repository: restore it with `git checkout -- data/models`, or train it again with "
-            "`python -m training.train`"
-        )
+        git = (checkout / ".git").exists()  # a file in linked worktrees
+        restore = "restore it with `git checkout -- data/models`" if git else "copy data/models from a checkout"
+        return f"it is part of the repository: {restore}, or train it again with `python -m training.train`"
     return (
         "save model and processor into the same folder with save_pretrained(folder); a pickle must first be loaded "
         "where it is trusted, and saved again"

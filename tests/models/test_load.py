@@ -268,4 +268,4 @@ def test_the_remedy_fits_the_installation(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()  # an unpacked copy of the repository, without git
     with pytest.raises(MissingModel) as caught:
         folder_of(card)
-    assert "git checkout" not in str(caught.value)
+    assert "git checkout" not in str(caught.value) and "copy data/models" in str(caught.value)

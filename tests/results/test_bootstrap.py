@@ -7,6 +7,7 @@ import pytest
 from avsink.results.bootstrap import (
     changes,
     changes_by,
+    in_order,
     joined,
     lag,
     orders,
