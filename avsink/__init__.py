@@ -62,12 +62,15 @@ def load(
             would run.
 
     Raises:
-        ValueError: For a name, device or dtype that is unknown.
+        ValueError: For a name, device, dtype or attention that is unknown.
         MissingModel: If the model is not here, or not complete (`avsink.models`).
         SelfCheckFailed: If interventions would not do what they say (`avsink.engine.self_check`).
     """
     from avsink import models
 
+    if attention != "avsink":  # the default is known; asking transformers for others takes seconds
+        models.card(name_or_path)
+        models.check_attention(attention)
     limits = {"max_frames": max_frames, "max_tokens_per_frame": max_tokens_per_frame}
     model = models.load(name_or_path, device=device, dtype=dtype, **limits)
 

@@ -81,7 +81,7 @@ def spike(shares: pd.DataFrame) -> int:
     Raises:
         ValueError: No sample has video.
     """
-    video = shares[shares["group"] == "video"].groupby("layer")["share"].mean()
+    video = shares[shares["group"] == "video"].groupby("layer")["share"].mean() if len(shares) else shares
     if video.empty:
         raise ValueError("no sample has video, so there is no spike of attention to it; choose samples with video")
     rise = video.diff()

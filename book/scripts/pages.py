@@ -63,17 +63,17 @@ TAUGHT, CONTROL = "tiny-omni", "tiny-omni-plain"
 FEWER = {"n_samples": 200, "each": 40}  # there is nothing small to be found in the control
 
 PAGES = (
-    Page(notebook="flow_finding1_attention", model=TAUGHT, seconds=25),
-    Page(notebook="flow_finding2_pathways", model=TAUGHT, seconds=95),
-    Page(notebook="flow_finding2_window", model=TAUGHT, seconds=40),
-    Page(notebook="flow_finding3_interleaved", model=TAUGHT, seconds=70),
-    Page(notebook="flow_finding4_discarding", model=TAUGHT, seconds=125),
+    Page(notebook="flow_finding1_attention", model=TAUGHT, seconds=30),
+    Page(notebook="flow_finding2_pathways", model=TAUGHT, seconds=100),
+    Page(notebook="flow_finding2_window", model=TAUGHT, seconds=50),
+    Page(notebook="flow_finding3_interleaved", model=TAUGHT, seconds=75),
+    Page(notebook="flow_finding4_discarding", model=TAUGHT, seconds=105),
     Page(
         notebook="flow_finding4_discarding",
         model=TAUGHT,
         variant="interleaved",
         parameters={"task": "match the reference", "cross_dataset": None},
-        seconds=70,
+        seconds=60,
     ),
     Page(
         notebook="flow_reported",
@@ -82,9 +82,9 @@ PAGES = (
         after=("flow_finding1_attention", "flow_finding4_discarding"),
     ),
     Page(notebook="hubs_explorer", model=TAUGHT, seconds=12),
-    Page(notebook="hubs_dominance", model=TAUGHT, seconds=70),
-    Page(notebook="hubs_finding1_sinks", model=TAUGHT, seconds=100, after=("hubs_dominance",)),
-    Page(notebook="hubs_finding1_sinks", model=CONTROL, variant="control", parameters=FEWER, seconds=60),
+    Page(notebook="hubs_dominance", model=TAUGHT, seconds=75),
+    Page(notebook="hubs_finding1_sinks", model=TAUGHT, seconds=150, after=("hubs_dominance",)),
+    Page(notebook="hubs_finding1_sinks", model=CONTROL, variant="control", parameters=FEWER, seconds=65),
     Page(notebook="hubs_finding2_crossmodal_sinks", model=TAUGHT, seconds=25, after=("hubs_finding1_sinks",)),
     Page(
         notebook="hubs_finding2_crossmodal_sinks",
