@@ -156,7 +156,8 @@ def content(value: object, *, of: str) -> object:
         case Path():
             return _path(value.expanduser(), of=of)
         case Mapping():
-            return {repr(key): content(item, of=f"{of}[{key!r}]") for key, item in sorted(value.items(), key=repr)}
+            named = {key if isinstance(key, str) else f"{type(key).__name__} {key!r}": key for key in value}
+            return {name: content(value[key], of=f"{of}[{key!r}]") for name, key in sorted(named.items())}
         case torch.Tensor():
             bits = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
             return f"{tuple(value.shape)} {value.dtype} {_bytes(bits)}"

@@ -184,7 +184,7 @@ def test_what_settings_hold_is_told_apart(tmp_path):
     assert content(range(3), of="r") == [0, 1, 2]
     assert content(torch.arange(3), of="t") != content(torch.arange(4), of="t")
     assert content(np.zeros(3), of="n") != content(np.zeros(3, dtype=np.float32), of="n")
-    assert content({"b": 1, "a": (2, None)}, of="m") == {"'a'": [2, None], "'b'": 1}
+    assert content({"b": 1, "a": (2, None)}, of="m") == {"a": [2, None], "b": 1}
     assert content({1: "x"}, of="m") != content({"1": "x"}, of="m")
     assert content(torch.zeros(3, dtype=torch.bfloat16), of="t") != content(torch.ones(3, dtype=torch.bfloat16), of="t")
     assert content(np.int64(3), of="n") == 3
