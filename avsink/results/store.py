@@ -9,8 +9,8 @@ numbers (`avsink.results.fingerprints`), so old rows are never mistaken for new 
 - ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
 - ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
 - ``provenance.json``: the identity. Whoever writes it writes the same;
-- ``records/<time>-<process>.json``: one for each measurement that used the store, written by that one alone: the commit,
-  the samples that it asked for and those that it left out.
+- ``records/<time>-<process>.json``: one for each measurement that used the store, written by that one alone: the
+  commit, the samples that it asked for and those that it left out.
 
 A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
 only, and loses at most the sample in hand. A part is written with checksums and a hash of its content, name and key,
