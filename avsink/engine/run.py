@@ -28,7 +28,7 @@ from avsink.engine.record import Listener, States, logits, record
 from avsink.engine.replay import replay
 from avsink.engine.schedule import Schedule
 
-__all__ = ["Cost", "Run", "clean_run"]
+__all__ = ["Cost", "Run", "clean_run", "letter_probabilities"]
 
 ONE_IN = 4  # replays may take a quarter of the free memory
 
@@ -75,7 +75,7 @@ class Run:
     @cached_property
     def letter_probabilities(self) -> dict[str, float]:
         """The probability of each option's letter: a softmax over the *whole* vocabulary, not over the letters."""
-        return {letter: float(self.probability_of(letter, self.probabilities)) for letter in self.inputs.letters}
+        return letter_probabilities(self.inputs, self.probabilities)
 
     @property
     def predicted(self) -> str:
@@ -180,6 +180,11 @@ class Run:
         if wanted.tolist() == [self.states.n - 1]:
             return self.logits[None]
         return logits(self.model, self.model.decoder.norm(self.states.output[wanted]))
+
+
+def letter_probabilities(inputs, probabilities: Tensor) -> dict[str, float]:
+    """Look up each option letter, by its most probable spelling, in one distribution (vocabulary,)."""
+    return {letter: float(probabilities[list(ids)].amax()) for letter, ids in inputs.letters.items()}
 
 
 def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: bool = True) -> Run:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from avsink.engine.interventions import Block
 from avsink.engine.observers import LastRow, Maps, Norms, observe
-from avsink.engine.run import clean_run
+from avsink.engine.run import clean_run, letter_probabilities
 from avsink.sample import Unmeasured
 
 __all__ = [
@@ -117,7 +117,7 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
     ]
     rows = []
     for mask, probabilities in zip(MASKS, run.replay(plans), strict=True):
-        said = {letter: float(run.probability_of(letter, probabilities)) for letter in inputs.letters}
+        said = letter_probabilities(inputs, probabilities)
         predicted = max(said, key=said.__getitem__)
         rows.append(
             {

@@ -20,6 +20,7 @@ import torch
 from avsink.engine.interventions import Discard
 from avsink.engine.live import prefill, rows_left
 from avsink.engine.record import decoder_inputs
+from avsink.engine.run import letter_probabilities
 from avsink.instruments.pathways import GROUPS
 from avsink.sample import Unmeasured
 
@@ -113,8 +114,7 @@ def compare(model, sample, *, after: Mapping[str, int], rounds: int = 3) -> pd.D
     whole = arithmetic(model, inputs.layout)
     rows = []
     for name, discards in configs.items():
-        probabilities = answers[name].softmax(dim=-1)
-        said = {letter: float(probabilities[list(ids)].max()) for letter, ids in inputs.letters.items()}
+        said = letter_probabilities(inputs, answers[name].softmax(dim=-1))
         predicted = max(said, key=said.__getitem__)
         rows.append(
             {

@@ -44,13 +44,14 @@ def identity(instrument: Callable, model, settings: Mapping[str, object]) -> dic
     """All that decides what `instrument` finds on a sample, as JSON.
 
     Args:
-        instrument: a function of a module, ``(model, sample, **settings)`` -> rows.
-        model: an `avsink.models.model.Model`.
-        settings: the instrument's keyword arguments; defaults that were not given count, too.
+        instrument: A function of a module, ``(model, sample, **settings)`` -> rows.
+        model: An `avsink.models.model.Model`.
+        settings: The instrument's keyword arguments; defaults that were not given count, too.
 
     Raises:
-        TypeError: an instrument whose source cannot be found, or a setting that cannot be told from another.
-        ValueError: a setting that names a file which is not there, or by text; or a model with hooks of somebody else.
+        TypeError: An instrument whose source cannot be found, or a setting that cannot be told from another.
+        ValueError: A setting names a file that is not there, or names one as text; or the model has a hook that is not
+            ours.
     """
     given = arguments(instrument, settings)
     hooked = [name for name, part in model.hf.named_modules() if part._forward_hooks or part._forward_pre_hooks]
@@ -139,8 +140,8 @@ def content(value: object, *, of: str) -> object:
     """A setting as JSON, by what it holds.
 
     Args:
-        value: numbers, text, None, paths, sequences, mappings, dataclasses, tensors, arrays or tables.
-        of: the setting's name, for errors.
+        value: Numbers, text, None, paths, sequences, mappings, dataclasses, tensors, arrays or tables.
+        of: The setting's name, for errors.
     """
     match value:
         case np.generic():
@@ -188,10 +189,10 @@ def _modules(instrument: Callable, model, settings) -> Iterator[str]:
     family = getattr(model, "adapter", None)
     yield getattr(family, "__name__", type(family).__module__)
     for value in settings:
-        yield from _homes(value)
+        yield from _modules_of(value)
 
 
-def _homes(value: object) -> Iterator[str]:
+def _modules_of(value: object) -> Iterator[str]:
     """The modules of all dataclasses in a setting, at any depth."""
     if is_dataclass(value) and not isinstance(value, type):
         yield type(value).__module__
@@ -200,7 +201,7 @@ def _homes(value: object) -> Iterator[str]:
         value = list(value.values())
     if isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | range):
         for item in value:
-            yield from _homes(item)
+            yield from _modules_of(item)
 
 
 def _path(path: Path, *, of: str) -> object:

@@ -51,10 +51,10 @@ class ResultStore:
     """The results of one instrument on one model under one set of settings.
 
     Args:
-        name: what was measured; the name of a folder.
-        model: the model's name; the name of a folder below it.
-        identity: all that changes the numbers, as JSON.
-        root: the folder of all results; "" for `avsink.resources.results`.
+        name: What was measured; the name of a folder.
+        model: The model's name; the name of a folder below it.
+        identity: All that changes the numbers, as JSON.
+        root: The folder of all results; "" for `avsink.resources.results`.
     """
 
     def __init__(self, name: str, *, model: str, identity: Mapping[str, object], root: str | Path = ""):
