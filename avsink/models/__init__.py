@@ -17,18 +17,17 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avsink.models.cards import CARDS, ModelCard, card
+from avsink.models.cards import CARDS, DTYPES, ModelCard, card
 from avsink.models.checkpoint import MissingModel, folder_of
 from avsink.models.families import FAMILIES
+from avsink.models.json_files import DamagedModel
 
 if TYPE_CHECKING:
     import torch
 
     from avsink.models.model import Model
 
-__all__ = ["CARDS", "DTYPES", "MissingModel", "ModelCard", "card", "check_attention", "load"]
-
-DTYPES = ("float32", "bfloat16", "float16")
+__all__ = ["CARDS", "DTYPES", "DamagedModel", "MissingModel", "ModelCard", "card", "check_attention", "load"]
 
 
 def load(
@@ -86,8 +85,8 @@ def _device(device: str | torch.device) -> torch.device:
 
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch raises the one or the other, depending on its build
+        torch.zeros(1, device=chosen).tolist()  # which a device without storage refuses
+    except (RuntimeError, AssertionError, TypeError) as error:  # which of them depends on torch's build
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"the device {str(device)!r} cannot be used here ({reason}); try device='cpu'") from None
     return chosen

@@ -7,18 +7,28 @@ Sizes (layers, width, heads) and token ids are read from the checkpoint's own co
 3. any other local folder gets the card of its family, by the `model_type` in its config.json. Its sinks are
    uncalibrated, because sink dimensions are a property of weights;
 4. a ``card.json`` in the folder, if there is one, overrides some of these facts: teaching models bring theirs, and what
-   `avsink.instruments.sink_calibration` finds can be put there.
+   `avsink.instruments.sink_calibration` finds can be put there. `RULES` says what each of them may be;
+5. a card must fit the sizes that the folder's config.json states: sink dimensions lie within the model's width, tau
+   below its square root, which φ cannot exceed, and a window within its layers.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from avsink import resources
+from avsink.models import json_files
+from avsink.models.json_files import DamagedModel, flag, number, one_of, optional, row, some, text, whole
 
-__all__ = ["CARDS", "Hub", "ModelCard", "card", "write_facts"]
+__all__ = ["CARDS", "DTYPES", "Hub", "ModelCard", "card", "write_facts"]
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,21 @@ _TINY_OMNI = ModelCard(
     known_from="made here: avsink.toyworld; sinks: taught, and found by avsink.instruments.sink_calibration",
 )
 
-OWN_FACTS = ("system", "window", "dtype", "taught", "known_from", "audio_rate")
-OWN_FACTS += ("sink_dims", "sink_tau", "hubs")
+RULES = {
+    "system": text(without="<|"),  # begins the control tokens of every family
+    "window": whole(1, odd=True),
+    "dtype": one_of(*DTYPES),
+    "taught": flag,
+    "known_from": text(),
+    "audio_rate": number(above=0),
+    "sink_dims": optional(some(whole(0), allowed="a list of different whole numbers from 0 on")),
+    "sink_tau": optional(number(above=0)),
+    "hubs": some(
+        row(one_of("video", "audio"), one_of("unimodal", "cross-modal"), whole(0), whole(0), allowed=""),
+        allowed='a list such as [["video", "cross-modal", 1, 0]]: modality, unimodal or cross-modal, part, offset',
+        none=True,
+    ),
+}
 """What a folder's ``card.json`` may say."""
 
 CARDS: dict[str, ModelCard] = {
@@ -163,32 +186,44 @@ _BY_MODEL_TYPE = {"qwen2_5_omni": _QWEN25_OMNI, "qwen2_5_omni_thinker": _QWEN25_
 
 
 def card(name: str | Path) -> ModelCard:
-    """The card for a model's name or folder. Raises ValueError, with the known names, for any other."""
+    """The card for a model's name or folder.
+
+    Raises:
+        ValueError: For any other name, with the known ones.
+        DamagedModel: For a folder whose card.json or config.json cannot be used.
+    """
     if str(name) in CARDS:
         return CARDS[str(name)]
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(str(name)))
+    if not os.path.isdir(folder):
         known = ", ".join(CARDS)
+        if os.path.isfile(folder):
+            raise ValueError(f"{str(name)!r} is a file; give the folder that it is in, or one of {known}")
         raise ValueError(f"unknown model {str(name)!r}: there is no such folder, and the known names are {known}")
+    name, facts = folder.resolve().name, _own_facts(folder)
     for entry in CARDS.values():
-        if folder.resolve().name == entry.name.split("/")[-1]:
-            return replace(entry, **_own_facts(folder), source=folder)
-    return replace(_of_family(folder), **_own_facts(folder), name=folder.resolve().name, source=folder)
+        if name == entry.name.split("/")[-1]:
+            return _fitted(replace(entry, **facts, source=folder), facts, folder)
+    return _fitted(replace(_of_family(folder), **facts, name=name, source=folder), facts, folder)
 
 
 def write_facts(entry: ModelCard, folder: Path) -> None:
     """Write a card's facts into a folder's ``card.json``, so that they hold under whatever name it is loaded."""
-    facts = {name: getattr(entry, name) for name in OWN_FACTS} | {"hubs": [astuple(hub) for hub in entry.hubs]}
+    facts = {name: getattr(entry, name) for name in RULES} | {"hubs": [astuple(hub) for hub in entry.hubs]}
     (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _own_facts(folder: Path) -> dict:
+    """What a ``card.json`` says, if it says what `RULES` allow."""
     path = folder / "card.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    facts = json.loads(path.read_text())
-    if unknown := set(facts) - set(OWN_FACTS):
-        raise ValueError(f"{path} says {', '.join(sorted(unknown))}; a card.json may say {', '.join(OWN_FACTS)}")
+    facts = json_files.read(path)
+    if unknown := sorted(set(facts) - set(RULES)):
+        hint = json_files.near(unknown[0], tuple(RULES))
+        raise DamagedModel(f"{path} says {', '.join(unknown)}{hint}; a card.json may say {', '.join(RULES)}")
+    if fault := json_files.broken(facts, RULES):
+        raise DamagedModel(f"{path}: {fault}; correct it, or leave the name out")
     if facts.get("sink_dims") is not None:
         facts["sink_dims"] = tuple(facts["sink_dims"])
     if "hubs" in facts:
@@ -196,12 +231,52 @@ def _own_facts(folder: Path) -> dict:
     return facts
 
 
+def _fitted(entry: ModelCard, own: Mapping[str, object], folder: Path) -> ModelCard:
+    """The card, if it fits the model's sizes. A family's usual window is cut to the layers that there are."""
+    sizes = _sizes(folder)
+    width, layers = sizes.get("hidden_size", math.inf), sizes.get("num_hidden_layers", math.inf)
+    rules = {
+        "sink_dims": optional(some(whole(0, below=width), allowed=f"dimensions from 0 to {width - 1}")),
+        "sink_tau": optional(number(above=0, below=math.sqrt(width))),
+        "window": whole(1, below=layers + 1, odd=True) if "window" in own else whole(1),
+    }
+    if fault := json_files.broken(vars(entry), rules):
+        stated = ", ".join(f"{name} {value}" for name, value in sizes.items())
+        if fault.split()[0] in own:
+            raise DamagedModel(f"{folder / 'card.json'}: {fault} (config.json says {stated}); correct it")
+        raise DamagedModel(
+            f"{folder} has the name of {entry.name}, whose {fault} (config.json says {stated}); rename the folder if "
+            "it holds another model"
+        )
+    if entry.sink_tau is not None and entry.sink_dims is None:
+        raise DamagedModel(f"{folder / 'card.json'} says sink_tau, but no sink_dims; add them, or leave both out")
+    if entry.window > layers:
+        widest = layers - (layers + 1) % 2
+        warnings.warn(f"{entry.name} has {layers} layers: a window has {widest} and not {entry.window}", stacklevel=3)
+        return replace(entry, window=widest)
+    return entry
+
+
+def _sizes(folder: Path) -> Mapping[str, int]:
+    """Width and layers of the text decoder, as far as the folder's config.json states them."""
+    path = folder / "config.json"
+    said = json_files.read(path) if os.path.lexists(path) else {}
+    for part in ("thinker_config", "text_config"):  # transformers' names for the parts of a model
+        said = said.get(part, said)
+        if not isinstance(said, dict):
+            raise DamagedModel(f"{path}: its {part} is no object {{...}}; {json_files.COPY_AGAIN}")
+    rules = {"hidden_size": whole(1), "num_hidden_layers": whole(1)}
+    if fault := json_files.broken(said, rules):
+        raise DamagedModel(f"{path}: {fault}; {json_files.COPY_AGAIN}")
+    return {name: said[name] for name in rules if name in said}
+
+
 def _of_family(folder: Path) -> ModelCard:
     config = folder / "config.json"
-    if not config.is_file():
+    if not os.path.lexists(config):
         raise ValueError(f"{folder} is not a model's folder: it has no config.json")
-    model_type = json.loads(config.read_text()).get("model_type")
-    if model_type not in _BY_MODEL_TYPE:
+    model_type = json_files.read(config).get("model_type")
+    if not isinstance(model_type, str) or model_type not in _BY_MODEL_TYPE:
         raise ValueError(
             f"{folder} holds a {model_type!r}; the model types that can be loaded are {', '.join(_BY_MODEL_TYPE)}"
         )

@@ -5,16 +5,17 @@
 1. check the sample; decode its media (2 frames a second, see `avsink.media`);
 2. mute, if asked: frames or waveform become zeros *before* the processor, so that every token stays (Hubs section 3.1);
 3. the family's adapter (`avsink.models.families.base`) writes the prompt, expands it and encodes the media;
-4. lay out the tokens (`avsink.layout`), work out their positions, and move everything to the model's device.
+4. lay out the tokens (`avsink.layout`), work out their positions, of which the model must have enough, and move
+   everything to the model's device.
 
 Anything wrong with a sample or its files is a `SampleError`, which a measurement records before it goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from avsink.sample import Media, Sample, SampleError
 __all__ = ["Inputs", "Model"]
 
 MODALITIES = ("video", "audio")
+STRETCHED = ("linear", "dynamic", "yarn")  # rotary scaling by a factor that max_position_embeddings may leave out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +115,15 @@ class Model:
         return self.decoder.config.num_hidden_layers
 
     @cached_property
+    def max_positions(self) -> int:
+        """Tokens of the longest prompt, and the number of positions, that the config says the text decoder takes."""
+        config = self.decoder.config
+        rope, most = config.rope_parameters or {}, config.max_position_embeddings
+        if rope.get("rope_type") in STRETCHED:
+            most = max(most, int(rope["factor"] * (rope.get("original_max_position_embeddings") or most)))
+        return most
+
+    @cached_property
     def sampling_rate(self) -> int:
         """Samples a second of the sound that the model takes."""
         return self.adapter.sampling_rate(self.processor)
@@ -167,6 +178,7 @@ class Model:
         except ValueError as error:  # a `MediaError`, or a processor that cannot take such a picture or sound
             raise SampleError(sample.id, str(error)) from None
         tensors["position_ids"] = self.adapter.position_ids(tensors, sample.media, hf=self.hf, processor=self.processor)
+        self._check_length(sample, tensors)
         grids = tuple(self.adapter.grids(tensors, sample.media, hf=self.hf))
         return Inputs(
             sample_id=sample.id,
@@ -181,16 +193,30 @@ class Model:
             grids=grids,
         )
 
+    def _check_length(self, sample: Sample, tensors: Mapping[str, Tensor]) -> None:
+        needed, most = max(tensors["input_ids"].shape[1], int(tensors["position_ids"].max()) + 1), self.max_positions
+        if needed > most:
+            raise SampleError(
+                sample.id,
+                f"its prompt takes {needed:,} positions, and {self.name} has {most:,} (by its config.json); take "
+                "shorter media, or load the model with a lower max_frames or max_tokens_per_frame",
+            )
+
     def _decode(self, media: tuple[Media, ...]) -> list[Clip]:
         """All media. Clips of one sample are sampled at one rate, that of the clip that needs the lowest."""
 
         def read_all(fps: float) -> list[Clip]:
             limits = {"max_frames": self.card.max_frames, "max_seconds": self.max_seconds}
-            return [read(medium, fps=fps, sampling_rate=self.sampling_rate, **limits) for medium in media]
+            rates = {"fps": fps, "sampling_rate": self.sampling_rate}
+            return [read(medium, fit=self._fit(medium.kind), **rates, **limits) for medium in media]
 
         clips = read_all(self.card.fps)
         rates = {clip.fps for medium, clip in zip(media, clips, strict=True) if medium.kind == "video"}
         return clips if len(rates) < 2 else read_all(min(rates))
+
+    def _fit(self, kind: str) -> Callable[[np.ndarray], np.ndarray]:
+        """What resizes a picture of this kind of medium as the processor would."""
+        return partial(self.adapter.fit, kind=kind, processor=self.processor, card=self.card)
 
     def _prompt(self, sample: Sample) -> list[Piece]:
         pieces = self.adapter.prompt(sample, system=self.card.system, processor=self.processor)

@@ -49,7 +49,9 @@ def test_a_folder_may_say_what_its_maker_knows(copy):
     own = avsink.card(copy)
     assert (own.sink_dims, own.sink_tau, own.hubs) == ((3, 7), 5.0, (Hub("video", "unimodal", 0, 0),))
     (copy / "card.json").write_text(json.dumps({"sytem": "typo"}))
-    with pytest.raises(ValueError, match="card.json says sytem; a card.json may say system, window"):
+    with pytest.raises(
+        ValueError, match=r"card.json says sytem \(did you mean system\?\); a card.json may say system, window"
+    ):
         avsink.card(copy)
 
 
@@ -57,6 +59,9 @@ def test_a_published_models_folder_may_say_what_was_found_in_it(copy):
     """Of Qwen2.5-Omni-3B no threshold is published."""
     known = copy.parent / "Qwen2.5-Omni-3B"
     copy.rename(known)
+    config = json.loads((known / "config.json").read_text())
+    config["text_config"] |= {"hidden_size": 2048, "num_hidden_layers": 36}
+    (known / "config.json").write_text(json.dumps(config))
     assert avsink.card(known).sink_tau is None and avsink.card(known).sink_dims == (318, 1874, 1819)
     (known / "card.json").write_text(json.dumps({"sink_tau": 20}))
     assert avsink.card(known).sink_tau == 20 and avsink.card(known).sink_dims == (318, 1874, 1819)
@@ -110,7 +115,7 @@ def test_accelerators_are_taken_with_the_precision_of_the_card(untrained, monkey
 @torch.no_grad()
 def test_a_published_folder_loads_its_thinker_and_leaves_the_rest(model, untrained, clips, tmp_path):
     """Published checkpoints hold thinker, talker and vocoder, in shards, under the names of older versions."""
-    folder = shutil.copytree(untrained, tmp_path / "Qwen2.5-Omni-7B")
+    folder = shutil.copytree(untrained, tmp_path / "my-7b")
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     names = sorted(weights)
@@ -123,12 +128,17 @@ def test_a_published_folder_loads_its_thinker_and_leaves_the_rest(model, untrain
     index["talker.codec_head.weight"] = "model-1.safetensors"
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     thinker = json.loads((folder / "config.json").read_text())
+    rope = thinker["text_config"].pop("rope_parameters")
+    thinker["text_config"] |= {
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"mrope_section": rope["mrope_section"], "rope_type": "default", "type": "default"},
+    }
     full = {"model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"], "thinker_config": thinker}
     (folder / "config.json").write_text(json.dumps(full))
 
     published = avsink.load(folder, device="cpu")
     assert type(published.hf).__name__ == "Qwen2_5OmniThinkerForConditionalGeneration"
-    assert published.name == "Qwen/Qwen2.5-Omni-7B" and published.card.sink_dims == (458, 2570)
+    assert published.hf.config.text_config.rope_parameters["rope_theta"] == rope["rope_theta"]
     inputs = published.prepare(clip_sample(clips / "clip.mp4"))
     assert torch.equal(published.forward(inputs).logits, model.forward(inputs).logits)
 
@@ -190,7 +200,8 @@ def test_incomplete_folders_say_what_is_missing(copy, name, lack):
 
 
 def test_half_a_download_says_which_shards_are_missing(copy):
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (copy / "model.safetensors").rename(copy / "model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(MissingModel, match=r"1 of 2 weight files are absent .*model-2.safetensors"):
         avsink.load(copy)

@@ -2,7 +2,7 @@
 
 The way of one sample asks the adapter, in this order:
 
-1. `load` gives transformers' model and processor; `sampling_rate` and `longest_sound` say how media are decoded;
+1. `load` gives transformers' model and processor; `sampling_rate`, `longest_sound` and `fit` say how media are decoded;
 2. `prompt` writes the conversation as pieces of text, one placeholder a medium;
 3. `encode` expands placeholders and encodes media, by the family's own processor;
 4. `media_tokens` and `grids` say which of the expanded tokens is what, `position_ids` where each of them is;
@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,9 @@ class Family(TextDecoder, Protocol):
     features: tuple[str, ...]
     """The tensors of `encode` that take the model's precision: pixels and sound. All others keep their own type."""
 
+    left_out: tuple[str, ...]
+    """What the names of a checkpoint's weights begin with that `load` leaves out on purpose: the parts that speak."""
+
     @abstractmethod
     def load(
         self, folder: Path, *, dtype: torch.dtype, device_map: str | dict | None
@@ -84,6 +88,17 @@ class Family(TextDecoder, Protocol):
     def longest_sound(self, processor: ProcessorMixin) -> float:
         """Seconds of the longest sound that the audio encoder hears whole."""
         ...
+
+    def fit(self, picture: np.ndarray, *, kind: str, processor: ProcessorMixin, card: ModelCard) -> np.ndarray:
+        """Resize one picture of a `video` or an `image`, uint8 [H, W, 3], exactly as the processor would.
+
+        Clips are decoded through it, so that a large picture is never kept as it is. `encode` must not resize again
+        what is `fitted`. The default leaves all of that to the processor.
+
+        Raises:
+            ValueError: If the processor cannot take a picture of this shape.
+        """
+        return picture
 
     @abstractmethod
     def prompt(self, sample: Sample, *, system: str, processor: ProcessorMixin) -> list[Piece]:

@@ -14,16 +14,20 @@ Everything that is true of this family alone is in this file (`avsink.models.fam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from avsink.compat import enable_torchvision
 from avsink.layout import MediaTokens, Piece
 from avsink.media import Clip, MediaError
+from avsink.models import weights
 from avsink.models.cards import ModelCard
+from avsink.models.families import qwen25_omni_files
 from avsink.models.families.base import Family
 from avsink.sample import Media, Sample, Text
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Qwen25Omni"]
 
+PROCESSOR = "processor (preprocessor_config.json or processor_config.json, tokenizer_config.json, tokenizer.json)"
 FEWEST_MEL_FRAMES = 3  # give one audio token
 
 
@@ -39,6 +44,7 @@ class Qwen25Omni(Family):
     """The thinker of Qwen2.5-Omni, and of every checkpoint fine-tuned from it."""
 
     features = ("pixel_values", "pixel_values_videos", "input_features")
+    left_out = ("talker.", "token2wav.")
 
     def load(
         self, folder: Path, *, dtype: torch.dtype, device_map: str | dict | None
@@ -47,10 +53,14 @@ class Qwen25Omni(Family):
         enable_torchvision()
         from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
-        safe = {"trust_remote_code": False, "local_files_only": True}
-        processor = Qwen2_5OmniProcessor.from_pretrained(folder, **safe)
-        hf = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, device_map=device_map, use_safetensors=True, **safe
+        thinker = Qwen2_5OmniThinkerForConditionalGeneration
+        config = weights.config_of(thinker, folder)
+        processor = weights.made_by_transformers(
+            lambda: Qwen2_5OmniProcessor.from_pretrained(folder, **weights.SAFE), folder, PROCESSOR
+        )
+        qwen25_omni_files.check(folder, config, processor)
+        hf = weights.from_folder(
+            thinker, folder, config=config, left_out=self.left_out, dtype=dtype, device_map=device_map
         )
         # get_rope_index needs this id, but the config class has no field for it.
         if getattr(hf.config, "vision_start_token_id", None) is None:
@@ -112,16 +122,17 @@ class Qwen25Omni(Family):
         numbers = {id(medium): k for k, (medium, _) in enumerate(videos)}
 
         arguments = {}
+        shown = partial(self._shown, processor=processor, card=card)
         if images:
-            arguments["images"] = [_channels_first(clip.frames)[0] for clip in images]  # each [3, H, W]
-            arguments["images_kwargs"] = {"size": _size(processor.image_processor, card.image_tokens)}
+            arguments["images"] = [shown(clip, "image")[0] for clip in images]  # each [3, H, W]
+            arguments["images_kwargs"] = {"do_resize": False}
         if videos:
-            arguments["videos"] = [_channels_first(clip.frames) for _, clip in videos]  # each [T, 3, H, W]
+            arguments["videos"] = [shown(clip, "video") for _, clip in videos]  # each [T, 3, H, W]
             arguments["videos_kwargs"] = {
-                "size": _size(processor.video_processor, card.frame_tokens),
+                "do_resize": False,
                 "fps": videos[0][1].fps,
                 "do_sample_frames": False,
-                "cap_pixels_per_frame": False,  # every frame is capped by `size` already
+                "cap_pixels_per_frame": False,  # `fit` caps every frame
             }
         if heard:
             arguments["audio"] = [_waveform(medium, clip, processor) for medium, clip in heard]  # each [n]
@@ -137,6 +148,27 @@ class Qwen25Omni(Family):
             **arguments,
         )
         return {name: torch.as_tensor(value) for name, value in encoded.items()}
+
+    def fit(self, picture: np.ndarray, *, kind: str, processor: ProcessorMixin, card: ModelCard) -> np.ndarray:
+        """Resize one picture by the processor's own `resize`, within the card's limits on tokens."""
+        from transformers.image_utils import SizeDict
+
+        own = {"image": processor.image_processor, "video": processor.video_processor}[kind]
+        size = _size(own, {"image": card.image_tokens, "video": card.frame_tokens}[kind])
+        resized = own.resize(
+            _channels_first(picture[None]),  # [1, 3, H, W]
+            size=SizeDict(**size),
+            resample=own.resample,
+            factor=own.patch_size * own.merge_size,
+        )
+        return resized[0].permute(1, 2, 0).numpy()  # [H', W', 3]
+
+    def _shown(self, clip: Clip, kind: str, *, processor: ProcessorMixin, card: ModelCard) -> Tensor:
+        """A clip's frames in the size of the processor, [T, 3, H, W]."""
+        if clip.fitted:
+            return _channels_first(clip.frames)
+        fitted = [self.fit(picture, kind=kind, processor=processor, card=card) for picture in clip.frames]
+        return _channels_first(np.stack(fitted))
 
     def media_tokens(self, hf: PreTrainedModel) -> MediaTokens:
         """The three placeholder ids of the config."""
