@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from avsink.engine.record import States
+    from avsink.engine.states import States
 
 __all__ = ["Block", "Discard", "Edges", "Intervention", "Plan", "Restore", "Reweight", "as_plan", "as_positions"]
 

@@ -59,6 +59,8 @@ def prefill(model, inputs, discards: Sequence[Discard] = (), *, embedded: Mappin
     embedded: of `decoder_inputs(model, inputs)`, for callers that run one prompt several times.
     """
     arguments = {**(embedded or decoder_inputs(model, inputs)), "use_cache": True}
+    if (states := arguments.get("inputs_embeds")) is not None:
+        arguments["inputs_embeds"] = states.clone()  # a layer may change its input where it lies
     with discarding(model, discards, n=inputs.layout.n):
         output = model.decoder(**arguments)
     return logits(model, output.last_hidden_state[0, -1]), output.past_key_values

@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from avsink.engine.interventions import as_positions
-from avsink.engine.record import Listener, decoder_inputs, run_decoder
+from avsink.engine.listeners import Listener
+from avsink.engine.record import decoder_inputs, run_decoder
 
 __all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "Readers", "observe"]
 
 WEIGHTS = 2**22  # bytes of attention weights at a time
+SMALLEST, LARGEST = 1e-12, 1e18  # norms between which float32 holds the squares
 
 
 class Observer(Listener):
@@ -121,6 +123,10 @@ class ColumnMeans(Observer):
 class Norms(Observer):
     """The L2 norm of every token at the input of each layer, and φ = max over d in D of |x_d| / rms(x).
 
+    Both are computed in float32. Rows whose squares float32 would lose (norms below 1e-12 or above 1e18) are first
+    divided by their largest value, so that φ is right for them, too; an L2 norm that float32 cannot hold is infinite.
+    φ of a row of zeros is 0. A row with a value that is not finite is an error.
+
     Args:
         dims: The sink dimensions D of the model card; φ is computed if there are any.
     """
@@ -136,11 +142,34 @@ class Norms(Observer):
         """Measure the layer's input."""
         if wrong := [dim for dim in self.dims if not 0 <= dim < states.shape[-1]]:
             raise ValueError(f"Norms: there is no dimension {wrong[0]}; this model's are 0 to {states.shape[-1] - 1}")
-        norm = torch.linalg.vector_norm(states, dim=-1, dtype=torch.float32)  # (N,)
-        self.found["l2"].append(norm.cpu())
+        kind = torch.promote_types(states.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(states, dim=-1, dtype=kind).float()  # (N,)
+        found = {"l2": norm}
         if self.dims:
             largest = states[:, self.dims].float().abs().amax(dim=-1)
-            self.found["phi"].append((largest / (norm / states.shape[-1] ** 0.5)).cpu())
+            found["phi"] = largest / (norm / states.shape[-1] ** 0.5)
+        found = {name: values.cpu() for name, values in found.items()}
+        lost = (~((found["l2"] > SMALLEST) & (found["l2"] < LARGEST))).nonzero()[:, 0]
+        if len(lost):
+            self._compute_again(found, lost, states[lost.to(states.device)].cpu().double(), layer=layer)
+        for name, values in found.items():
+            self.found[name].append(values)
+
+    def _compute_again(self, found: dict[str, Tensor], lost: Tensor, rows: Tensor, *, layer: int) -> None:
+        """Put the numbers of the rows `lost`, whose states are `rows`, into `found`."""
+        finite = rows.isfinite().all(dim=-1)
+        if not bool(finite.all()):
+            raise ValueError(
+                f"Norms: the state of token {int(lost[~finite][0])} at the input of layer {layer} is not finite; load "
+                "the model in bfloat16 or float32"
+            )
+        scale = rows.abs().amax(dim=-1)
+        rows = rows / scale.masked_fill(scale == 0, 1.0)[:, None]  # φ is the same at any size
+        norm = torch.linalg.vector_norm(rows, dim=-1)
+        found["l2"][lost] = (norm * scale).float()
+        if self.dims:
+            phi = rows[:, self.dims].abs().amax(dim=-1) / (norm / rows.shape[-1] ** 0.5)
+            found["phi"][lost] = phi.nan_to_num(nan=0.0).float()  # 0 / 0 in a row of zeros
 
     def result(self) -> dict[str, Tensor]:
         """Return `l2` and, if there are `dims`, `phi`: each float32 (layers, N)."""

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from avsink.engine import attention
 from avsink.engine.interventions import Intervention
 from avsink.engine.key_partition import KeyPartition
-from avsink.engine.record import States
 from avsink.engine.replay_attention import Masks, ReplayAttention
 from avsink.engine.schedule import Node, Schedule, Step
+from avsink.engine.states import States
 
 __all__ = ["replay"]
 
@@ -169,13 +169,21 @@ class _Pass:
             self._run_layer(layer, inputs, positions, _stop)
         except _KeysAndValues as found:
             return found.key[0], found.value[0]
-        raise RuntimeError(f"layer {layer} never called the attention function {attention.NAME!r}")
 
     def _run_layer(self, layer: int, inputs: Tensor, positions: Tensor, substitute: attention.Substitute) -> Tensor:
         """Run the model's layer on inputs (rows, width) at these positions, (1, rows, width)."""
-        rotary = tuple(table[:, positions] for table in self.states.rotary)
-        with attention.substituted(by=substitute):
-            return self.layers[layer](inputs[None], position_embeddings=rotary, attention_mask=None)
+        rotary = tuple(table[:, positions] for table in self.states.rotary[layer])
+        calls = 0
+
+        def counted(module, query, key, value, mask, **kwargs) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return substitute(module, query, key, value, mask, **kwargs)
+
+        with attention.substituted(by=counted):
+            outputs = self.layers[layer](inputs[None], position_embeddings=rotary, attention_mask=None)
+        attention.require_one_call(layer, calls)
+        return outputs
 
 
 class _KeysAndValues(Exception):

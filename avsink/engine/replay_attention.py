@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from avsink.engine import partial_softmax
+from avsink.engine.attention import require_plain
 from avsink.engine.key_partition import KeyPartition, Prefix, Rescored
 from avsink.engine.patches import Patch
-from avsink.engine.record import States
+from avsink.engine.states import States
 
 __all__ = ["Masks", "ReplayAttention"]
 
@@ -63,17 +64,21 @@ class ReplayAttention:
         """Compute the attention of all queries, in place of the model's attention function.
 
         Args:
-            module: The attention module; not used.
+            module: The attention module that calls.
             query: Queries of all steps, (1, heads, R, D).
             key: Keys of the same rows, (1, key heads, R, D).
             value: Values of the same rows, (1, key heads, R, D).
-            mask: Not used; the key partitions say what is read.
+            mask: None; the key partitions say what is read.
             scaling: The factor of the scores.
-            **kwargs: Not used.
+            **kwargs: What else the layer passes, none of which may change attention.
 
         Returns:
             The attention output, (1, R, heads, D).
+
+        Raises:
+            RuntimeError: The layer asks for other attention than the plain one.
         """
+        require_plain(module, {"scaling": scaling, "attention_mask": mask, **kwargs}, n=self.states.n)
         self.scaling = scaling
         few = query.shape[2] <= FEW
         prefix = self._prefix_for_few(query) if few else self._prefix(query)

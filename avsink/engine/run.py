@@ -9,7 +9,9 @@
     run.letter_probabilities["A"]
     run.replay([Block(video, question, layers=range(3, 10)), (Block(...), Discard(...))])     # (2, vocabulary)
 
-An empty plan, or one that changes nothing, gives the clean run's distribution to the last bit.
+An empty plan, and one that has nothing to act on (no layers, no positions), gives the clean run's distribution to the
+last bit. A plan that acts and changes nothing, such as `Reweight` with α = 0 or a run restored to itself, is computed,
+and gives it but for rounding: 1e-6 in float32.
 """
 
 from __future__ import annotations
@@ -23,10 +25,15 @@ import psutil
 import torch
 from torch import Tensor
 
+from avsink.engine import attention
+from avsink.engine.foreign import refuse_foreign
 from avsink.engine.interventions import Discard, Intervention, Plan, as_plan
-from avsink.engine.record import Listener, States, logits, record
+from avsink.engine.listeners import Listener
+from avsink.engine.record import logits, record
 from avsink.engine.replay import replay
 from avsink.engine.schedule import Schedule
+from avsink.engine.states import States, weights_of
+from avsink.sample import SampleError
 
 __all__ = ["Cost", "Run", "clean_run", "letter_probabilities"]
 
@@ -132,7 +139,13 @@ class Run:
         Raises:
             ValueError: A plan or a position does not fit this run; the message names the field.
             TypeError: Something is not a plan, or a field holds the wrong kind of value.
+            RuntimeError: The model is not what it was in the clean run: its weights, or the attention of its layers.
+            ForeignCode: Somebody else has put a hook on a layer.
         """
+        attention.require_in_use(self.model.decoder)
+        refuse_foreign(self.model)
+        if weights_of(self.model) != self.states.weights:
+            raise RuntimeError("the model's weights were changed after this run; make the run again with clean_run")
         plans = self._checked(plans)
         wanted, order = self._wanted(positions, plans)
         if max_bytes is not None and not (isinstance(max_bytes, int) and max_bytes > 0):
@@ -195,15 +208,27 @@ def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: boo
         inputs: What `model.prepare` returns.
         observers: Observers (`avsink.engine.observers`) that measure in the same pass.
         between: Whether to keep the states between layers. Without them a run takes several times less memory, since
-            keys and values are narrower than states, but only plans that act at every layer can be replayed on it or
-            restore from it.
+            keys and values are narrower than states. Then only plans can be replayed whose rows at every layer are
+            among those that they compute at layer 0, since no other layer's inputs are known: ones with a `Restore` at
+            every layer, and a `Block` or `Reweight` at every layer whose targets are all tokens from the first one on.
+            Others are an error. A run can be restored from it at every layer, or from layer 0 on.
 
     Raises:
         ValueError: The inputs are padded, or are not one prompt.
+        ForeignCode: Somebody else has put a hook on a layer (`avsink.engine.foreign`).
+        RuntimeError: The decoder does what replays would miss (`avsink.engine.record`).
+        SampleError: The model's logits are not numbers.
     """
     inputs = inputs.to(model.device)
     states, output = record(model, inputs, observers, between=between)
-    return Run(model=model, inputs=inputs, states=states, logits=logits(model, output[-1:])[0])
+    found = logits(model, output[-1:])[0]
+    if bool(found.isnan().any()):
+        raise SampleError(
+            inputs.sample_id,
+            f"the model's logits are not numbers in {str(output.dtype).removeprefix('torch.')}; load the model in "
+            "bfloat16 or float32",
+        )
+    return Run(model=model, inputs=inputs, states=states, logits=found)
 
 
 def _free(device: torch.device) -> int:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from avsink.engine.interventions import Edges, Intervention
-from avsink.engine.record import States
+from avsink.engine.states import States
 
 __all__ = ["Node", "Schedule", "Step"]
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from avsink.engine.interventions import Block
 from avsink.engine.observers import LastRow, Maps, Norms, observe
 from avsink.engine.run import clean_run, letter_probabilities
+from avsink.instruments.layers import require_layers
 from avsink.sample import Unmeasured
 
 __all__ = [
@@ -103,7 +104,9 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
     Raises:
         Unmeasured: The sample has no options.
         SampleError: The sample cannot be used.
+        ValueError: The model has no such layer.
     """
+    require_layers([first_layer], of="first_layer", n_layers=model.n_layers)
     if not sample.options:
         raise Unmeasured(sample.id, "has no options")
     inputs = model.prepare(sample)
@@ -186,7 +189,11 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
     Returns:
         One row per (layer, token), with the columns layer, position, group, l2, sink (bool) and at (the token's place
         in its frame or chunk, 0 for the first; missing for text).
+
+    Raises:
+        ValueError: The model has no such layer.
     """
+    require_layers(layers, of="layers", n_layers=model.n_layers)
     inputs, card = model.prepare(sample), model.card
     calibrated = card.sink_dims is not None and card.sink_tau is not None
     (found,) = observe(model, inputs, [Norms(card.sink_dims if calibrated else ())])
@@ -223,7 +230,11 @@ def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
     Returns:
         One row per (token, dimension), with the columns token (which of the two), position, dimension and magnitude
         (|x_d|).
+
+    Raises:
+        ValueError: The model has no such layer.
     """
+    require_layers([layer], of="layer", n_layers=model.n_layers)
     inputs = model.prepare(sample)
     states = clean_run(model, inputs).states.inputs[layer].float().cpu()  # (N, width)
     layout = inputs.layout

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from avsink.engine.observers import ColumnMeans, Readers, observe
+from avsink.instruments.layers import require_layers
 from avsink.instruments.sinks import SinkObserver
 from avsink.media import read_clip
 
@@ -79,12 +80,14 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
         layers: The layers to show; by default at most twelve, evenly spaced.
 
     Raises:
-        ValueError: The sample is not one clip with picture and sound, or the model's sinks are not calibrated.
+        ValueError: The sample is not one clip with picture and sound, the model has no such layer, or its sinks are not
+            calibrated.
         SampleError: The sample cannot be used.
     """
     clips = [medium for medium in sample.media if medium.kind == "video"]
     if len(sample.media) != 1 or not clips or not clips[0].sound:
         raise ValueError(f"{sample.id} is not one clip with picture and sound; choose a sample that is one")
+    require_layers(layers or (), of="layers", n_layers=model.n_layers)
     inputs, card = model.prepare(sample), model.card
     layout = inputs.layout
     text = torch.cat([layout.question, layout.header, layout.last]).unique()

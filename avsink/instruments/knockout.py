@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from avsink.engine.run import clean_run
+from avsink.instruments.layers import require_layers
 from avsink.instruments.pathways import FIGURE_3, FIGURE_4, PATHWAYS
 from avsink.sample import Unmeasured
 
@@ -27,16 +28,26 @@ __all__ = ["onward", "sweep", "window"]
 def window(center: int, *, k: int, n_layers: int) -> range:
     """Find the window of `k` layers around the layer `center`; at the ends of the network it has fewer.
 
+    All instruments that act in windows take them from here.
+
     Args:
         center: The layer in the middle.
-        k: How many layers the window has, an odd number.
+        k: How many layers the window has, an odd number of at most 2 n_layers - 3.
         n_layers: How many layers the model has.
 
     Raises:
-        ValueError: `k` is not an odd number of at least 1.
+        ValueError: `k` is not an odd number of at least 1, or the window holds all layers wherever its centre is, so
+            that a sweep would tell nothing of layers.
     """
     if k < 1 or k % 2 == 0:
         raise ValueError(f"k: a window of {k} layers has no centre; take an odd number, such as the paper's 7")
+    widest = max(1, 2 * n_layers - 3)
+    if k > widest:
+        raise ValueError(
+            f"k: wherever its centre is, a window of {k} layers holds all {n_layers} layers of this model; take an odd "
+            f"number of at most {widest}"
+        )
+    require_layers([center], of="center", n_layers=n_layers)
     return range(max(0, center - k // 2), min(n_layers, center + k // 2 + 1))
 
 
@@ -59,7 +70,7 @@ def sweep(model, sample, *, k: int, pathways: Sequence[str] = (*FIGURE_3, *FIGUR
     Raises:
         Unmeasured: The sample has no options, is answered wrongly, or has none of the pathways.
         SampleError: The sample cannot be used.
-        ValueError: `k` is not odd.
+        ValueError: `k` is not odd, or too wide for the model (`window`).
     """
     layers = [(layer, window(layer, k=k, n_layers=model.n_layers)) for layer in range(model.n_layers)]
     return _blocked(model, sample, pathways, layers)

@@ -72,6 +72,8 @@ def corrupt(model, sample, *, dominance: str | None = None, between: bool = True
         SampleError: The sample cannot be used.
         ValueError: The model's sinks are not calibrated.
     """
+    if not sample.options:
+        raise Unmeasured(sample.id, "has no options")
     passes = {"av": (), **{name: MUTED[name] for name in _needed(dominance)}}
     inputs, *others = model.prepare_muted(sample, list(passes.values()))
     observer = SinkObserver(model.card, inputs.layout)
@@ -219,16 +221,16 @@ def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None 
     Raises:
         Unmeasured: No modality dominates the sample, or the corrupted run has the same prediction as the clean one.
         SampleError: The sample cannot be used.
-        ValueError: `k` is not odd, or the model's sinks are not calibrated.
+        ValueError: `k` is not odd, or too wide for the model (`knockout.window`), or its sinks are not calibrated.
     """
+    windows = [window(layer, k=k, n_layers=model.n_layers) for layer in range(model.n_layers)]
     traced = corrupt(model, sample, dominance=dominance)
     sets = token_sets(traced, one_in=[one_in], draws=0)
-    n_layers = traced.clean.states.n_layers
-    cells = [(row, layer) for row in range(len(sets)) for layer in range(n_layers)]
+    cells = [(row, layer) for row in range(len(sets)) for layer in range(model.n_layers)]
     found = effects(
         traced,
         [sets["positions"][row] for row, _ in cells],
-        layers=[window(layer, k=k, n_layers=n_layers) for _, layer in cells],
+        layers=[windows[layer] for _, layer in cells],
     )
     table = sets.drop(columns="positions").iloc[[row for row, _ in cells]].reset_index(drop=True)
     return _of_sample(pd.concat([table.assign(layer=[layer for _, layer in cells]), found], axis=1), sample, traced)

@@ -1,6 +1,7 @@
 """Observers against full attention maps, kept whole by transformers' own eager attention."""
 
 import copy
+from fractions import Fraction
 
 import pytest
 import torch
@@ -82,6 +83,49 @@ def test_norms_of_tokens_at_the_input_of_each_layer(model, inputs, eager):
     torch.testing.assert_close(found["phi"], states[..., dims].abs().amax(-1) / rms, rtol=1e-4, atol=1e-5)
     assert found["phi"].max() <= states.shape[-1] ** 0.5
     assert set(observe(model, inputs, [Norms()])[0]) == {"l2"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_phi_of_rows_whose_squares_are_lost(dtype):
+    """Against the definition in exact arithmetic, at every size that the type can hold."""
+    noise = torch.Generator().manual_seed(0)
+    row, dims = torch.randn(64, generator=noise).to(dtype), (3, 17, 40)
+    sizes = [10.0**k for k in range(-44, 39) if torch.finfo(dtype).tiny < 10.0**k < torch.finfo(dtype).max / 8]
+    rows = torch.stack([row * size for size in sizes] + [row * torch.finfo(dtype).smallest_normal / 64])
+    one_massive = torch.zeros_like(row)
+    one_massive[17] = min(float(torch.finfo(dtype).max), 3e38)
+    rows = torch.cat([rows, one_massive[None], torch.zeros_like(row)[None]])
+    observer = Norms(dims)
+    observer.begin()
+    observer.enter(0, rows, {})
+    found = observer.result()["phi"][0].tolist()
+    for values, phi in zip(rows.tolist(), found, strict=True):
+        squares = sum(Fraction(value) ** 2 for value in values)
+        if squares == 0:
+            assert phi == 0.0
+            continue
+        exact = (max(Fraction(values[dim]) ** 2 for dim in dims) * len(values) / squares) ** 0.5
+        assert phi == pytest.approx(exact, rel=3e-6)
+
+
+def test_phi_of_ordinary_rows_is_the_plain_quotient_to_the_last_bit(eager):
+    observer, dims = Norms((7, 100)), [7, 100]
+    observer.begin()
+    for layer, states in enumerate(eager[1]):
+        observer.enter(layer, states, {})
+    norm = torch.linalg.vector_norm(eager[1], dim=-1)
+    plain = eager[1][..., dims].abs().amax(dim=-1) / (norm / eager[1].shape[-1] ** 0.5)
+    assert torch.equal(observer.result()["phi"], plain) and torch.equal(observer.result()["l2"], norm)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_state_that_is_not_finite_is_named(value):
+    states = torch.ones(5, 8, dtype=torch.float16)
+    states[3, 1] = value
+    with pytest.raises(ValueError, match="token 3 at the input of layer 2 is not finite; load the model in"):
+        observer = Norms([1])
+        observer.begin()
+        observer.enter(2, states, {})
 
 
 def test_observing_and_running_are_one_pass(model, inputs):

@@ -123,3 +123,15 @@ def test_maps_are_below_the_diagonal_and_named(model, sample):
     rows = attention_shares.maps(model, sample, layers=[1], bins=10)
     assert (rows["key"] <= rows["query"]).all() and rows["weight"].between(0, 1).all()
     assert set(rows["query_group"]) <= set(attention_shares.GROUPS)
+
+
+@pytest.mark.parametrize("layer", [-1, 4, 99])
+def test_layers_that_the_model_lacks_are_refused(model, sample, layer):
+    """Not one of them is taken to be another one, or none."""
+    for name, measure in {
+        "first_layer": lambda: attention_shares.masking(model, sample, first_layer=layer),
+        "layers": lambda: attention_shares.norms(model, sample, layers=[0, layer]),
+        "layer": lambda: attention_shares.dimensions(model, sample, layer=layer),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{name}: there is no layer {layer}; this model's are 0 to 3"):
+            measure()

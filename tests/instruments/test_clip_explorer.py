@@ -90,3 +90,9 @@ def test_what_is_not_one_clip_is_refused(model):
     match = avsink.load_samples("toyworld", tasks=["match the reference"], n_samples=1)[0]
     with pytest.raises(ValueError, match="is not one clip with picture and sound"):
         explore(model, match)
+
+
+@pytest.mark.parametrize("layer", [-1, 8])
+def test_layers_that_the_model_lacks_are_refused(model, sample, layer):
+    with pytest.raises(ValueError, match=f"layers: there is no layer {layer}; this model's are 0 to 7"):
+        explore(model, sample, layers=[0, layer])

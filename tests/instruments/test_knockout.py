@@ -9,6 +9,7 @@ from tiny import TinyModel, prompt
 
 from avsink.engine.interventions import Block
 from avsink.engine.run import clean_run
+from avsink.instruments import tracing
 from avsink.instruments.knockout import sweep, window
 from avsink.instruments.pathways import (
     FIGURE_3,
@@ -61,6 +62,37 @@ def test_windows_are_those_of_the_paper():
     for k in (0, 4):
         with pytest.raises(ValueError, match="odd"):
             window(2, k=k, n_layers=8)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 8, 28])
+def test_a_window_may_not_hold_the_whole_model_wherever_its_centre_is(n_layers):
+    """By counting: the widest window that is allowed still leaves a layer open around some centre."""
+    for k in range(1, 4 * n_layers + 4, 2):
+        closed = [[at for at in range(n_layers) if abs(at - centre) <= k // 2] for centre in range(n_layers)]
+        if k > 1 and all(len(layers) == n_layers for layers in closed):
+            with pytest.raises(ValueError, match=f"a window of {k} layers holds all {n_layers} layers of this model"):
+                window(0, k=k, n_layers=n_layers)
+        else:
+            found = [list(window(centre, k=k, n_layers=n_layers)) for centre in range(n_layers)]
+            assert found == closed
+
+
+def test_windows_that_are_too_wide_are_refused_before_anything_is_read(tiny_omni):
+    """By every instrument that has windows, in the same words."""
+    said = "a window of 99 layers holds all 8 layers of this model; take an odd number of at most 13"
+    unread = Sample(id="x", task="", category="", parts=(), options=("a", "b"), answer="A")
+    for measure in (
+        lambda: sweep(tiny_omni, unread, k=99),
+        lambda: tracing.trace_by_layer(tiny_omni, unread, k=99, one_in=2),
+    ):
+        with pytest.raises(ValueError, match=said):
+            measure()
+
+
+def test_a_centre_outside_the_model_is_refused():
+    for centre in (-1, 8, 99):
+        with pytest.raises(ValueError, match=f"center: there is no layer {centre}; this model's are 0 to 7"):
+            window(centre, k=3, n_layers=8)
 
 
 def test_every_pathway_of_the_figures_exists():

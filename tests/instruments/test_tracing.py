@@ -141,6 +141,8 @@ def test_what_cannot_be_traced_is_said(model, samples):
     (caption,) = avsink.load_samples("toyworld", tasks=["caption"], n_samples=1)
     with pytest.raises(Unmeasured, match="has no options"):
         dominance.classify(model, caption)
+    with pytest.raises(Unmeasured, match="has no options"):
+        tracing.trace(model, caption)
 
 
 def test_who_dominates():
