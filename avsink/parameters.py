@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
+from avsink import resources
 from avsink.datasets import DATASETS, tasks_of
 from avsink.datasets.files.sources import HUB, here, is_hub_id, locate
 from avsink.datasets.masks.object_cells import STRICTNESS
@@ -34,6 +37,7 @@ __all__ = ["ParameterError", "RULES", "check"]
 
 LITERALS = (str, int, float, bool, type(None), list, tuple, dict, set)
 OF_IPYTHON = {"In", "Out"}
+LONGEST = 200  # characters of a value in a message
 INJECTED = "# Parameters"  # the first line of the cell in which papermill overrides parameters
 
 
@@ -52,6 +56,7 @@ def check(namespace: Mapping[str, object], *names: str) -> None:
         ParameterError: a parameter has no good value, or a name is assigned that is none.
     """
     assigned = [name for name, value in namespace.items() if isinstance(value, LITERALS) and name not in OF_IPYTHON]
+    assigned += [name for name in names if name in namespace]
     given = {name: namespace[name] for name in assigned if not name.startswith("_")}
     others = given if names else ()
     if not names:
@@ -64,7 +69,7 @@ def check(namespace: Mapping[str, object], *names: str) -> None:
         elif name in given:
             try:
                 RULES[name](given[name], given)
-            except (ValueError, FileNotFoundError) as error:
+            except (ValueError, OSError) as error:
                 problems.append(f"{name}: {error}")
     if problems:
         raise ParameterError("\n".join(["these parameters cannot be used:", *(f"- {problem}" for problem in problems)]))
@@ -109,8 +114,28 @@ def _unknown(name: str, names: tuple[str, ...]) -> str:
     return f"{name}: there is no such parameter.{hint} Allowed: {', '.join(names)}"
 
 
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _is_there(value: str, *, folder: bool) -> bool:
+    """Whether there is a file, or a folder, of this name. Raises ValueError if it cannot be read."""
+    path = resources.expanded(value)
+    if not (os.path.isdir(path) if folder else os.path.isfile(path)):
+        return False
+    try:
+        os.scandir(path).close() if folder else path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return True
+
+
 def _model(value, _) -> None:
-    card(value if isinstance(value, str) and value.strip() else repr(value))
+    named = isinstance(value, str) and value.strip()
+    if named and value.startswith("~"):
+        resources.expanded(value)
+    card(value if named else _shown(value))
 
 
 def _is_one(value, allowed: Collection[str]) -> bool:
@@ -128,7 +153,7 @@ def _dataset(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> 
             return
         if not _is_one(value, DATASETS):
             none = ", or None for none" if optional(given) else ""
-            raise ValueError(f"unknown dataset {value!r}; allowed: {', '.join(DATASETS)}{none}")
+            raise ValueError(f"unknown dataset {_shown(value)}; allowed: {', '.join(DATASETS)}{none}")
         if value in HUB and not given.get(root):
             locate(value)  # says what to do if it is not there; no root, no network
 
@@ -138,9 +163,9 @@ def _dataset(root: str, *, optional: Callable[[Mapping[str, object]], bool]) -> 
 def _dataset_root(value, _) -> None:
     allowed = 'the path of a folder, the id of a dataset on the Hub (owner/name), or "" for the default'
     if not isinstance(value, str):
-        raise ValueError(f"{value!r}; allowed: {allowed}")
-    if value and not Path(value).expanduser().is_dir() and not is_hub_id(value):
-        raise ValueError(f"there is no folder {value}; allowed: {allowed}")
+        raise ValueError(f"{_shown(value)}; allowed: {allowed}")
+    if value and not _is_there(value, folder=True) and not is_hub_id(value):
+        raise ValueError(f"there is no folder {_shown(value)}; allowed: {allowed}")
 
 
 def _task(dataset: str, root: str) -> Rule:
@@ -148,12 +173,16 @@ def _task(dataset: str, root: str) -> Rule:
 
     def rule(value, given) -> None:
         name, place = given.get(dataset), given.get(root, "")
-        if value is None or not _is_one(name, DATASETS) or not isinstance(place, str):
+        if value is None or not _is_one(name, DATASETS):
             return  # other rules say what is wrong
+        try:
+            _dataset_root(place, given)
+        except ValueError:
+            return
         if name in HUB and here(name, place) is None:
             return  # still to be fetched
         if value not in (tasks := tasks_of(name, place)):
-            raise ValueError(f"{name} has no task {value!r}; allowed: {', '.join(tasks)}, or None for all")
+            raise ValueError(f"{name} has no task {_shown(value)}; allowed: {', '.join(tasks)}, or None for all")
 
     return rule
 
@@ -165,7 +194,7 @@ def _selection(dataset: str) -> Rule:
         name = given.get(dataset)
         allowed = SELECTIONS.get(name, {}) if isinstance(name, str) else {}
         if value is not None and not _is_one(value, allowed):
-            raise ValueError(f"{value!r}; allowed: {', '.join((*allowed, 'None for all'))}")
+            raise ValueError(f"{_shown(value)}; allowed: {', '.join((*allowed, 'None for all'))}")
 
     return rule
 
@@ -173,7 +202,7 @@ def _selection(dataset: str) -> Rule:
 def _structure(value, _) -> None:
     orders = [", ".join(order) for order in permutations(("candidates", "question", "reference"))]
     if value is not None and value not in orders:
-        raise ValueError(f"{value!r}; allowed: {'; '.join(orders)}; or None for the most common")
+        raise ValueError(f"{_shown(value)}; allowed: {'; '.join(orders)}; or None for the most common")
 
 
 def _whole(*, least: int, odd: bool = False, none: str = "") -> Rule:
@@ -183,48 +212,53 @@ def _whole(*, least: int, odd: bool = False, none: str = "") -> Rule:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole and value >= least and (value % 2 or not odd)) and not (none and value is None):
             kind = "an odd number" if odd else "a whole number"
-            raise ValueError(f"{value!r}; allowed: {kind} from {least} on" + (f", or None for {none}" if none else ""))
+            meaning = f", or None for {none}" if none else ""
+            raise ValueError(f"{_shown(value)}; allowed: {kind} from {least} on{meaning}")
 
     return rule
 
 
 def _device(value, _) -> None:
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", str(value)):
-        raise ValueError(f"unknown device {value!r}; allowed: auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?", str(value)):
+        raise ValueError(f"unknown device {_shown(value)}; allowed: auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu")
 
 
 def _dtype(value, _) -> None:
     if value not in (allowed := ("auto", *DTYPES)):
-        raise ValueError(f"unknown precision {value!r}; allowed: {', '.join(allowed)}")
+        raise ValueError(f"unknown precision {_shown(value)}; allowed: {', '.join(allowed)}")
 
 
-def _folder(value, _) -> None:
-    if not isinstance(value, str):
-        raise ValueError(f'{value!r}; allowed: the path of a folder, or "" for the default')
-    if value and Path(value).exists() and not Path(value).is_dir():
-        raise ValueError(f"{value} is a file; allowed: the path of a folder, there or not")
+def _results(value, _) -> None:
+    if not isinstance(value, str | Path):
+        raise ValueError(f'{_shown(value)}; allowed: the path of a folder, or "" for the default')
+    folder = resources.results(value)
+    if not (hindrance := resources.unwritable(folder)):
+        return
+    if next(folder.glob("*/*/*/samples/*.parquet"), None) is None:
+        raise ValueError(f"nothing can be kept in {folder}: {hindrance}; allowed: the path of a folder, there or not")
+    warnings.warn(f"results are read from {folder}, and no new ones can be kept there: {hindrance}", stacklevel=4)
 
 
 def _file(value, _) -> None:
-    if not isinstance(value, str) or (value and not Path(value).expanduser().is_file()):
-        raise ValueError(f'{value!r} is no file; allowed: the path of a file, or "" for none')
+    if not isinstance(value, str) or (value and not _is_there(value, folder=False)):
+        raise ValueError(f'{_shown(value)} is no file; allowed: the path of a file, or "" for none')
 
 
 def _folder_or_none(value, _) -> None:
-    if not isinstance(value, str) or (value and not Path(value).expanduser().is_dir()):
-        raise ValueError(f'{value!r} is no folder; allowed: the path of a folder, or "" for none')
+    if not isinstance(value, str) or (value and not _is_there(value, folder=True)):
+        raise ValueError(f'{_shown(value)} is no folder; allowed: the path of a folder, or "" for none')
 
 
 def _strictness(value, _) -> None:
     if not _is_one(value, STRICTNESS):
-        raise ValueError(f"{value!r}; allowed: {', '.join(STRICTNESS)}")
+        raise ValueError(f"{_shown(value)}; allowed: {', '.join(STRICTNESS)}")
 
 
 def _after(value, _) -> None:
     groups = ("Video", "Audio", "NonOptQ", "Candidates", "Reference")
     good = isinstance(value, dict) and value and set(value) <= set(groups)
     if value is not None and not (good and all(type(layer) is int and layer >= 0 for layer in value.values())):
-        raise ValueError(f"{value!r}; allowed: a layer for some of {', '.join(groups)}, or None for the rule's")
+        raise ValueError(f"{_shown(value)}; allowed: a layer for some of {', '.join(groups)}, or None for the rule's")
 
 
 # name -> rule(value, all given parameters), which raises ValueError
@@ -255,5 +289,5 @@ RULES: dict[str, Rule] = {
     "seed": _whole(least=0),
     "device": _device,
     "dtype": _dtype,
-    "results": _folder,
+    "results": _results,
 }

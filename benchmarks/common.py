@@ -19,6 +19,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -28,9 +29,12 @@ from pathlib import Path
 import torch
 import transformers
 
-from avsink.testing.random_decoder import FAMILIES, SIZES, bare_inputs, bare_model
+from avsink import resources
+from avsink.testing.random_decoder import FAMILIES, LETTERS, SIZES, bare_inputs, bare_model
 
 MIB = 2**20
+WIDTH = 8  # at least; `observe.py` looks at dimensions below it
+VOCABULARY = 1 + max(max(ids) for ids in LETTERS.values())  # at least
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -38,33 +42,94 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--json", action="store_true", help="print JSON instead of tables")
-    add("--out", type=Path, help="also write the JSON to this file")
-    add("--tokens", type=int, nargs="+", default=[1000], help="lengths of the prompt")
-    add("--question", type=int, default=60, help="tokens of the user's text")
-    add("--layers", type=int, default=12)
-    add("--width", type=int, default=256)
-    add("--heads", type=int, default=8)
-    add("--kv-heads", type=int, default=4)
-    add("--mlp", type=int, default=768)
-    add("--vocabulary", type=int, default=1000)
+    add("--out", type=new_file, help="also write the JSON to this file")
+    add("--tokens", type=whole(1), nargs="+", default=[1000], help="lengths of the prompt")
+    add("--question", type=whole(1), default=60, help="tokens of the user's text")
+    add("--layers", type=whole(2), default=12)
+    add("--width", type=whole(WIDTH), default=256)
+    add("--heads", type=whole(1), default=8)
+    add("--kv-heads", type=whole(1), default=4)
+    add("--mlp", type=whole(1), default=768)
+    add("--vocabulary", type=whole(VOCABULARY), default=1000)
     add("--family", choices=FAMILIES, default="qwen2.5-omni", help="class of the decoder")
     add("--config", choices=SIZES, help="a published size with random weights, instead of the six sizes above")
     add("--model", help="a checkpoint (a name or a folder), instead of any of these; --tokens is then ignored")
     add("--data", default="toyworld", help="the dataset that a checkpoint's sample comes from")
-    add("--sample", type=int, default=0, help="index of the sample in that dataset")
-    add("--device", default="cpu", help="cpu or cuda")
+    add("--sample", type=whole(0), default=0, help="index of the sample in that dataset")
+    add("--device", type=device, default="cpu", help="cpu or cuda")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    add("--threads", type=int, help="torch's threads on CPU; None: torch's own choice")
-    add("--repeat", type=int, default=3, help="rounds in which everything is run; the best time counts")
+    add("--threads", type=whole(1), help="torch's threads on CPU; None: torch's own choice")
+    add("--repeat", type=whole(1), default=3, help="rounds in which everything is run; the best time counts")
     return parser
 
 
-def prepare(args: argparse.Namespace) -> None:
-    """Set the number of threads. To be called once, before anything runs."""
+def whole(least: int, *, odd: bool = False) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `least` on."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least or (odd and int(text) % 2 == 0):
+            kind = "an odd number" if odd else "a whole number"
+            raise argparse.ArgumentTypeError(f"{text!r}; allowed: {kind} from {least} on")
+        return int(text)
+
+    return number
+
+
+def device(text: str) -> str:
+    """The type of an argument that names a device of this machine."""
+    if not (found := re.fullmatch("cpu|cuda(?::([0-9]+))?", text)):
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: cpu, cuda, cuda:0, cuda:1, ...")
+    if text != "cpu" and int(found[1] or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; torch {torch.__version__} sees {torch.cuda.device_count()} GPUs here"
+        )
+    return text
+
+
+def new_file(text: str) -> Path:
+    """The type of an argument that names a file to be written."""
+    try:
+        path = resources.expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if hindrance := "it is a folder" if path.is_dir() else resources.unwritable(path.parent):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {hindrance}")
+    return path
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments, and set the number of threads. Arguments that do not fit together end the program."""
+    args = parser.parse_args(argv)
+    args.tokens = list(dict.fromkeys(args.tokens))[: 1 if args.model else None]
+    if problem := _problem(args):
+        parser.error(problem)
     if args.threads:
         torch.set_num_threads(args.threads)
+    return args
+
+
+def _problem(args: argparse.Namespace) -> str:
+    """Why these arguments cannot be used together; "" if they can."""
     if args.model:
-        args.tokens = args.tokens[:1]
+        import avsink
+
+        try:
+            avsink.card(args.model)
+            there = len(avsink.load_samples(args.data))
+        except (ValueError, OSError) as error:
+            return str(error)
+        return f"--sample {args.sample}: {args.data} has {there} samples" if args.sample >= there else ""
+    if not args.config and args.width % (2 * args.heads):
+        return f"--width {args.width} --heads {args.heads}: heads must have the same, even width"
+    if not args.config and args.heads % args.kv_heads:
+        return f"--heads {args.heads} --kv-heads {args.kv_heads}: the first must be a multiple of the second"
+    small = bare_model(args.family, layers=1, width=WIDTH, heads=2, kv_heads=1, mlp=1)
+    try:
+        for tokens in args.tokens:
+            bare_inputs(small, n=tokens, question=args.question)
+    except ValueError as error:
+        return f"--tokens {tokens} --question {args.question}: {error}"
+    return ""
 
 
 def model_of(args: argparse.Namespace):

@@ -96,10 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--depths", type=float, nargs="+", default=list(DEPTHS), help="from 0, the first layer, to below 1, the last"
     )
     parser.set_defaults(tokens=[2000], repeat=10)
-    args = parser.parse_args(argv)
+    args = common.parsed(parser, argv)
     if wrong := [depth for depth in args.depths if not 0 <= depth < 1]:
         parser.error(f"--depths: {wrong[0]} is not a depth from 0 to below 1")
-    common.prepare(args)
     rows = []
     for tokens in args.tokens:
         model, own = rows_of(args, tokens=tokens)

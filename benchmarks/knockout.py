@@ -205,19 +205,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its result."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--k", type=int, default=7, help="layers in a window")
+    parser.add_argument("--k", type=common.whole(1, odd=True), default=7, help="layers in a window")
     parser.add_argument("--pathways", nargs="+", help="names of pathways or groups; None: all of them")
     parser.add_argument(
         "--reference-windows",
-        type=int,
+        type=common.whole(1),
         default=2,
         help="windows of the SDPA references that are run beside each pathway",
     )
     parser.add_argument("--no-eager", action="store_true", help="leave out the eager reference")
     parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    common.prepare(args)
+    args = common.parsed(parser, argv)
     if args.probe:
         print(json.dumps(probe(args, args.probe, tokens=args.tokens[0])))
         return 0
@@ -227,7 +226,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--pathways: there is no {unknown[0]!r}; choose from {', '.join((*CLIP, *GROUPS))}")
     clean, rows, memory = [], [], []
     for tokens in args.tokens:
-        bench = Bench(args, tokens=tokens)
+        try:
+            bench = Bench(args, tokens=tokens)
+        except ValueError as error:  # such as windows wider than the model
+            parser.error(str(error))
         own_clean, own = bench.rows(names)
         clean.append(own_clean)
         rows += own

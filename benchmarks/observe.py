@@ -112,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-eager", action="store_true", help="leave out the eager reference")
     parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    common.prepare(args)
+    args = common.parsed(parser, argv)
     if args.probe:
         bench = Bench(args, tokens=args.tokens[0])
         print(json.dumps(common.peak_of(bench.sides()[args.probe], bench.model)))

@@ -167,17 +167,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its result."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = common.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--reference-conditions", type=int, default=4, help="conditions of the reference that are run")
-    parser.add_argument("--max-mib", type=int, default=32, help="memory that all replays together may take")
-    parser.add_argument("--no-peaks", action="store_true", help="do not measure peak memory")
-    parser.add_argument("--probe", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--reference-conditions", type=common.whole(1), default=4, help="conditions of the reference that are run")
+    add("--max-mib", type=common.whole(1), default=32, help="memory that all replays together may take")
+    add("--no-peaks", action="store_true", help="do not measure peak memory")
+    add("--probe", help=argparse.SUPPRESS)
     parser.set_defaults(tokens=[2000])
-    args = parser.parse_args(argv)
+    args = common.parsed(parser, argv)
     if args.model:
         parser.error(
             "--model: a checkpoint is traced in the notebook; this benchmark takes sizes alone, such as --config"
         )
-    common.prepare(args)
     if args.probe:
         print(json.dumps(probe(args, args.probe, tokens=args.tokens[0])))
         return 0

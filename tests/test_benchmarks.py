@@ -128,7 +128,7 @@ def test_a_peak_is_measured_in_a_process_of_its_own(monkeypatch, capsys):
     monkeypatch.setattr(common, "in_child", lambda script, argv, **what: asked.append(what) or probe)
     rows = printed(capsys, observe, "--tokens", "96")["rows"]
     assert [row.get("ratio_of_peak_mib") for row in rows] == [1, 1, 1, None, None, None]
-    peaks = printed(capsys, knockout, "--tokens", "96", "--pathways", "Video↛Last", "--no-eager")["peaks"]
+    peaks = printed(capsys, knockout, "--tokens", "96", "--k", "3", "--pathways", "Video↛Last", "--no-eager")["peaks"]
     sides = ["engine:V+A↛Question", "engine:Cross-frame", "engine:all", "sdpa", "causal"]
     assert [row["side"] for row in peaks] == sides
     assert [what["probe"] for what in asked] == ["plain", "observed", "eager", *sides]
@@ -163,3 +163,80 @@ def test_tracing_prints_the_whole_table_and_agrees_with_states_put_back_by_hooks
     [row] = result["rows"]
     assert row["conditions"] == 26 and row["max_difference"] < 1e-6
     assert 2 < row["needed_passes"] < 28 and row["limit"] == pytest.approx(52 / row["needed_passes"])
+
+
+ALL = (discard_benchmark, knockout, observe, tracing_benchmark)
+
+
+@pytest.mark.parametrize("script", ALL, ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--layers", "0"], "argument --layers: '0'; allowed: a whole number from 2 on"),
+        (["--layers", "-3"], "argument --layers: '-3'; allowed: a whole number from 2 on"),
+        (["--layers", "1e3"], "argument --layers: '1e3'; allowed: a whole number from 2 on"),
+        (["--repeat", "0"], "argument --repeat: '0'; allowed: a whole number from 1 on"),
+        (["--threads", "0"], "argument --threads: '0'; allowed: a whole number from 1 on"),
+        (["--mlp", "9" * 30], "argument --mlp: '9999"),
+        (["--vocabulary", "10"], "argument --vocabulary: '10'; allowed: a whole number from 36 on"),
+        (["--sample", "-1"], "argument --sample: '-1'; allowed: a whole number from 0 on"),
+        (["--config", "qwen9"], "argument --config: invalid choice: 'qwen9'"),
+        (["--device", "gpu"], "argument --device: 'gpu'; allowed: cpu, cuda, cuda:0, cuda:1, ..."),
+        (["--device", "cuda:99"], "argument --device: 'cuda:99'; torch "),
+        (["--heads", "3"], "--width 32 --heads 3: heads must have the same, even width"),
+        (["--width", "36"], "--width 36 --heads 4: heads must have the same, even width"),
+        (["--kv-heads", "3"], "--heads 4 --kv-heads 3: the first must be a multiple of the second"),
+        (["--tokens", "96", "20"], "--tokens 20 --question 60: n=20 leaves no room"),
+        (["--question", "5"], "--question 5: n="),
+        (["--out", "/"], "argument --out: '/' cannot be written: it is a folder"),
+        (["--out", f"{__file__}/x.json"], "x.json' cannot be written: it, or a folder above it, is a file"),
+        (["--out", "~nobody-of-that-name/x.json"], "there is no user nobody-of-that-name"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_a_sentence(capsys, script, argv, said):
+    refused(capsys, script, [*TINY, *argv], said)
+
+
+def refused(capsys, script, argv, said):
+    with pytest.raises(SystemExit) as caught:
+        script.main(argv)
+    printed = capsys.readouterr()
+    assert caught.value.code == 2 and not printed.out
+    last = printed.err.splitlines()[-1]
+    assert ": error: " in last and said in last
+
+
+@pytest.mark.parametrize(
+    ("script", "argv", "said"),
+    [
+        (parity, ["--plans", "2"], "argument --plans: '2'; allowed: a whole number from 4 on"),
+        (parity, ["--seed", "-1"], "argument --seed: '-1'; allowed: a whole number from 0 on"),
+        (parity, ["--out", "/"], "argument --out: '/' cannot be written: it is a folder"),
+        (knockout, ["--k", "4"], "argument --k: '4'; allowed: an odd number from 1 on"),
+        (
+            knockout,
+            [*TINY, "--tokens", "96", "--k", "99"],
+            "k: wherever its centre is, a window of 99 layers holds all 3",
+        ),
+        (knockout, ["--reference-windows", "0"], "argument --reference-windows: '0'; allowed: a whole number from 1"),
+        (knockout, ["--pathways", "Video"], "--pathways: there is no 'Video'; choose from "),
+        (tracing_benchmark, ["--reference-conditions", "0"], "argument --reference-conditions: '0'; allowed: a whole"),
+        (tracing_benchmark, ["--max-mib", "0"], "argument --max-mib: '0'; allowed: a whole number from 1 on"),
+        (tracing_benchmark, ["--model", "tiny-omni"], "--model: a checkpoint is traced in the notebook"),
+        (discard_benchmark, ["--depths", "nan"], "--depths: nan is not a depth from 0 to below 1"),
+        (observe, ["--model", "tiny"], "unknown model 'tiny': there is no such folder, and the known names are"),
+        (observe, ["--model", "tiny-omni", "--data", "toy"], "unknown dataset 'toy'; allowed: toyworld"),
+        (observe, ["--model", "tiny-omni", "--sample", "99999"], "--sample 99999: toyworld has "),
+    ],
+)
+def test_arguments_of_one_benchmark_are_checked_too(capsys, script, argv, said):
+    refused(capsys, script, argv, said)
+
+
+def test_what_is_allowed_runs(capsys):
+    """The least that the checks let through."""
+    smallest = ["--layers", "2", "--width", "8", "--heads", "4", "--kv-heads", "1", "--mlp", "1", "--vocabulary", "36"]
+    smallest += ["--tokens", "36", "36", "--question", "10", "--no-peaks", "--dtype", "float32"]
+    for script, own in ((knockout, ["--k", "1"]), (observe, []), (tracing_benchmark, [])):
+        assert {row["tokens"] for row in printed(capsys, script, *smallest, *own)["rows"]} == {36}
+    assert parity.main(["--plans", "4", "--json"]) == 0

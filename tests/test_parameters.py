@@ -1,9 +1,15 @@
 """Mistyped parameters: refused within seconds, with what is allowed."""
 
+import errno
+import os
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
+from disks import refusing
 
 from avsink import parameters
 from avsink.parameters import ParameterError, check
@@ -161,3 +167,118 @@ def test_which_cells_declare_parameters():
         check(known | {"In": ["", "# Parameters\n" + CELL]})
     with pytest.raises(ParameterError, match="seed: the notebook needs it"):
         check({"model": "tiny-omni", "n_samples": 8, "In": ["", CELL, "{[]: 1}", "1 +"]})
+
+
+@pytest.mark.parametrize("name", ["dataset_root", "manifest", "masks", "spans", "results", "model"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "~nobody-of-that-name/x",
+        "a\0b",
+        "\ud800",
+        " ",
+        " x",
+        "x\n",
+        "x" * 5000,
+        "x/" * 5000,
+        "circle",
+        "nowhere",
+        "pipe",
+    ],
+)
+def test_odd_paths_are_problems_in_one_line_and_at_once(tmp_path, monkeypatch, name, value):
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    Path("nowhere").symlink_to("nothing")
+    os.mkfifo("pipe")
+    about = {"dataset": "vggsound", "task": "sounding object"} if name == "dataset_root" else {}
+    with pytest.raises(ParameterError) as caught:
+        check({name: value} | about, name, *about)
+    said = str(caught.value)
+    assert f"\n- {name}: " in said and len(said.splitlines()) == 2
+
+
+def test_a_tilde_is_the_home_folder_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    check({name: "~/folder/" for name in ("dataset_root", "masks", "results")}, "dataset_root", "masks", "results")
+    check({name: "~/file" for name in ("manifest", "spans")}, "manifest", "spans")
+    with pytest.raises(ParameterError, match="results: nothing can be kept in .*/file: it, or a folder .* is a file"):
+        check({"results": "~/file"}, "results")
+
+
+@pytest.mark.parametrize("given", ["results", "AVSINK_RESULTS"])
+@pytest.mark.parametrize(
+    ("code", "said"), [(errno.EROFS, "its file system is read-only"), (errno.ENOSPC, "disk is full")]
+)
+def test_results_that_cannot_be_kept_are_said_before_anything_is_loaded(tmp_path, monkeypatch, given, code, said):
+    monkeypatch.setenv("AVSINK_RESULTS", str(tmp_path) if given == "AVSINK_RESULTS" else "")
+    value = {"results": str(tmp_path) if given == "results" else ""}
+    with refusing(tmp_path, code):
+        with pytest.raises(ParameterError, match=f"results: nothing can be kept in {tmp_path}: .*{said}") as caught:
+            check(value, "results")
+        assert len(str(caught.value).splitlines()) == 2
+    part = tmp_path / "knockout.sweep" / "tiny-omni" / "0123" / "samples" / "a.parquet"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    with refusing(tmp_path, code), pytest.warns(UserWarning, match=f"results are read from {tmp_path}, .*{said}"):
+        check(value, "results")
+    with warnings.catch_warnings(action="error"):
+        check(value, "results")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [part]
+
+
+def test_wrong_variables_are_problems_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVSINK_RESULTS", "~nobody-of-that-name/x")
+    with pytest.raises(ParameterError, match="results: .AVSINK_RESULTS is '~nobody-of-that-name/x': there is no user"):
+        check({"results": ""}, "results")
+    monkeypatch.delenv("AVSINK_RESULTS")
+    monkeypatch.setenv("AVSINK_HOME", str(tmp_path))
+    with pytest.raises(ParameterError, match="results: AVSINK_HOME is .*, which has no data/"):
+        check({"results": ""}, "results")
+
+
+@pytest.mark.parametrize("name", ["masks", "manifest", "dataset_root"])
+def test_what_cannot_be_read_is_said(tmp_path, monkeypatch, name):
+    path = tmp_path / "there"
+    path.touch() if name == "manifest" else path.mkdir()
+    for owner, call in ((os, "scandir"), (Path, "open")):
+        monkeypatch.setattr(owner, call, refused(errno.EACCES))
+    with pytest.raises(ParameterError, match=f"{name}: .*there cannot be read: Permission denied"):
+        check({name: str(path)}, name)
+
+
+def refused(code):
+    def call(path, *_):
+        raise OSError(code, os.strerror(code), str(path))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        *(("n_samples", value, "a whole number from 1 on") for value in (2.0, np.int64(8), float("nan"), float("inf"))),
+        *(("seed", value, "a whole number from 0 on") for value in (True, -(10**30), "0", b"0", 1j, {0})),
+        ("window", 10**30, "an odd number from 1 on"),
+        ("device", "cuda:\u0663", "auto, cpu, cuda"),  # a digit, but none that torch reads
+        ("device", "cpu\n", "auto, cpu, cuda"),
+        ("dtype", np.float32, "auto, float32"),
+        ("results", 5, "the path of a folder"),
+        ("results", ["x"] * 100_000, "the path of a folder"),
+        ("dataset_root", Path("."), "the path of a folder, the id of a dataset"),
+        ("structure", "x" * 100_000, "candidates, question, reference"),
+        ("after", {"Video": True}, "a layer for some of Video"),
+        ("after", {"Video": 1.0}, "a layer for some of Video"),
+        ("after", {}, "a layer for some of Video"),
+    ],
+)
+def test_values_of_another_type_are_problems_in_a_short_line(name, value, allowed):
+    with pytest.raises(ParameterError) as caught:
+        check({name: value}, name)
+    said = str(caught.value)
+    assert f"- {name}: " in said and allowed in said
+    assert len(said) < 1000 and len(said.splitlines()) == 2

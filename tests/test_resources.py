@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from disks import refusing
 
 from avsink import resources
 
@@ -78,3 +81,99 @@ def test_importing_reads_no_data(tmp_path):
     code = "import avsink.datasets.selections, avsink.models, avsink.parameters"
     environment = {**os.environ, "AVSINK_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def test_a_tilde_is_a_home_folder_at_the_beginning_and_there_alone(home):
+    root = Path(pwd.getpwuid(0).pw_dir)
+    expected = {"~": home, "~/": home, "~/a b/": home / "a b", "~root/x": root / "x", Path("~/x"): home / "x"}
+    expected |= {path: Path(path) for path in ("x", "./~", "./~/x", "/data/~/x", "x~", "a b", ".", "é", "x\ny")}
+    assert {path: resources.expanded(path) for path in expected} == expected
+    (home.parent / " x").mkdir()
+    assert resources.expanded(" x") == Path(" x")  # it is there, so it is meant
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("~nobody-of-that-name/x", "there is no user nobody-of-that-name; write ./~nobody-of-that-name/x"),
+        (" ", "begins or ends with white space"),
+        (" ~/x", "begins or ends with white space"),
+        ("x\n", "begins or ends with white space"),
+        ("a\0b", "it has a character that no file name can have"),
+        ("\ud800", "it has a character that no file name can have"),
+    ],
+)
+def test_what_is_hardly_a_path_is_refused_in_one_line(home, path, said):
+    with pytest.raises(ValueError) as caught:
+        resources.expanded(path)
+    assert said in str(caught.value) and repr(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x", ["x"]])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(TypeError, match="is no path; give text or a pathlib.Path"):
+        resources.expanded(path)
+
+
+def test_paths_in_the_environment_are_expanded_too(home, monkeypatch):
+    monkeypatch.setenv("AVSINK_RESULTS", "~/kept")
+    assert resources.results() == home / "kept" and resources.results("~/own") == home / "own"
+    monkeypatch.setenv("AVSINK_RESULTS", "~nobody-of-that-name")
+    with pytest.raises(ValueError, match="AVSINK_RESULTS is '~nobody-of-that-name': there is no user"):
+        resources.results()
+    assert resources.results("x") == Path("x")
+    monkeypatch.setenv("AVSINK_RESULTS", "")
+    assert resources.variable("AVSINK_RESULTS") is None
+
+
+@pytest.mark.parametrize("value", ["~/checkout", "~nobody-of-that-name", "circle", " "])
+def test_a_home_of_any_form_can_be_imported_and_is_checked(home, monkeypatch, value):
+    (home / "checkout" / "data").mkdir(parents=True)
+    (home.parent / "circle").symlink_to("circle")
+    monkeypatch.setenv("AVSINK_HOME", value)
+    assert resources.data("models").name == "models"
+    if value == "~/checkout":
+        assert resources.existing() == home / "checkout" / "data"
+    else:
+        with pytest.raises(resources.MissingResource, match="AVSINK_HOME is .*, which has no data/"):
+            resources.existing()
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_is(tmp_path):
+    assert resources.unwritable(tmp_path) == resources.unwritable(tmp_path / "not" / "there" / "yet") == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.EROFS, "its file system is read-only"),
+        (errno.EACCES, "this user may not write there"),
+        (errno.EPERM, "this user may not write there"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_why_a_folder_cannot_be_written(tmp_path, there, code, said):
+    with refusing(tmp_path, code):
+        assert resources.unwritable(tmp_path if there else tmp_path / "not" / "there") == said
+
+
+def test_what_is_no_folder_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    said = {"file": "is a file", "circle": "leads in a circle", "nowhere": "leads nowhere", "x" * 300: "too long"}
+    for name, part in said.items():
+        for below in ("", "deep/er"):
+            assert part in resources.unwritable(tmp_path / name / below)

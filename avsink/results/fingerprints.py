@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from avsink import resources
 from avsink.results import provenance, sources
-from avsink.sample import Media, Sample
+from avsink.sample import Media, Sample, SampleError
 
 __all__ = ["arguments", "card", "content", "identity", "processing", "sample", "weights"]
 
@@ -125,13 +126,20 @@ def card(model_card, *, modules: Sequence[str]) -> dict[str, object]:
 
 
 def sample(asked: Sample) -> str:
-    """Its id, what is asked in which words, what is known of it, and the bytes of its media; not where they are."""
+    """Its id, what is asked in which words, what is known of it, and the bytes of its media; not where they are.
+
+    Raises:
+        SampleError: What is known of it cannot be told from other knowledge.
+    """
 
     def of(part):
-        return (part.kind, part.role, part.sound, _file(part.path)) if isinstance(part, Media) else part
+        return (part.kind, part.role, part.sound, _medium(part.path)) if isinstance(part, Media) else part
 
     parts, options = [of(part) for part in asked.parts], tuple(of(option) for option in asked.options)
-    truth = json.dumps(dict(asked.truth), sort_keys=True, default=repr)
+    try:
+        truth = json.dumps(dict(asked.truth), sort_keys=True, default=lambda value: content(value, of="truth"))
+    except (TypeError, ValueError) as error:
+        raise SampleError(asked.id, f"its ground truth cannot be told from another ({error})") from None
     facts = (asked.id, asked.task, asked.category, parts, options, asked.suffix, asked.answer, truth)
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
@@ -149,13 +157,13 @@ def content(value: object, *, of: str) -> object:
         case None | bool() | int() | float():
             return value
         case str():
-            if (os.sep in value or Path(value).suffix) and Path(value).expanduser().exists():
+            if (os.sep in value or Path(value).suffix) and os.path.exists(os.path.expanduser(value)):
                 raise ValueError(
                     f"{of}: {value!r} is a file or folder; give it as a pathlib.Path, so its content counts"
                 )
             return value
         case Path():
-            return _path(value.expanduser(), of=of)
+            return _path(value, of=of)
         case Mapping():
             named = {key if isinstance(key, str) else f"{type(key).__name__} {key!r}": key for key in value}
             return {name: content(value[key], of=f"{of}[{key!r}]") for name, key in sorted(named.items())}
@@ -204,11 +212,15 @@ def _modules_of(value: object) -> Iterator[str]:
             yield from _modules_of(item)
 
 
-def _path(path: Path, *, of: str) -> object:
-    if path.is_file():
-        return {"file": _file(path)}
-    if path.is_dir():
-        return {"folder": {str(file.relative_to(path)): _file(file) for file in sorted(_files_below(path))}}
+def _path(given: Path, *, of: str) -> object:
+    path = resources.expanded(given)
+    try:
+        if path.is_file():
+            return {"file": _file(path)}
+        if path.is_dir():
+            return {"folder": {str(file.relative_to(path)): _file(file) for file in sorted(_files_below(path))}}
+    except OSError as error:
+        raise ValueError(f"{of}: {error.filename or path} cannot be read ({error.strerror or error})") from None
     raise ValueError(f"{of}: there is no file or folder {path}")
 
 
@@ -242,6 +254,13 @@ def _checksum(part: torch.Tensor) -> int:
 
 def _bytes(array: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+
+
+def _medium(path: Path) -> str:
+    try:
+        return _file(path)
+    except OSError:  # which the decoder will say, too
+        return "unreadable"
 
 
 def _file(path: Path) -> str:

@@ -7,15 +7,19 @@ A store is a folder ``<root>/<name>/<model>/<key>``. The key is a hash of the id
 numbers (`avsink.results.fingerprints`), so old rows are never mistaken for new ones. In it are
 
 - ``samples/<id>-<fingerprint>.parquet``: the rows of one sample; pandas reads the whole folder as one table;
-- ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, now and always;
+- ``left_out/<id>-<fingerprint>.json``: why a sample has no rows, for good or when it was last tried;
 - ``provenance.json``: the identity. Whoever writes it writes the same;
 - ``records/<time>-<process>.json``: one for each measurement that used the store, written by that one alone: the
   commit, the samples that it asked for and those that it left out.
 
-A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
-only, and loses at most the sample in hand. A part is written with checksums and a hash of its content, name and key,
-and read against them: one that was damaged or exchanged since is put aside and computed again. Each part depends on its
-sample alone, so a longer run goes on from a shorter one.
+1. A file is written beside its place, flushed to disk, and then moved there. So a run that is killed leaves whole files
+   only, and loses at most the sample in hand. What it leaves beside them is removed after a day.
+2. Rows and reasons carry a seal: a hash of every other byte of the file, of its name and of the key. It is compared
+   before anything else looks at the file. One that was damaged or exchanged, or that is no file at all, is put aside
+   with a warning, and its sample is computed again.
+3. A store that cannot be written can be read. It is an error, `Unwritable`, once there is something to keep.
+
+Each part depends on its sample alone, so a longer run goes on from a shorter one.
 """
 
 from __future__ import annotations
@@ -25,11 +29,13 @@ import io
 import json
 import os
 import re
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,12 +45,26 @@ import pyarrow.parquet as pq
 
 from avsink import resources
 from avsink.results import fingerprints
-from avsink.sample import Sample, SampleError
+from avsink.sample import Sample, SampleError, Unmeasured
 
-__all__ = ["ResultStore"]
+__all__ = ["ResultStore", "Unwritable"]
 
-SEAL = b"avsink.seal"
+SEAL, DIGITS = "avsink.seal:", 32  # a mark, and how many digits follow it
+BLANK = SEAL + "0" * DIGITS
+LONGEST = 80  # characters of a name within a file's name, for which file systems allow 255 bytes
+UNFINISHED = re.compile(r"\..+\.\d+-[0-9a-f]{6}")  # a file that is being written
+DAY = 86_400  # seconds
 Content = TypeVar("Content")
+
+
+class Unwritable(OSError):
+    """A folder of results in which nothing can be kept."""
+
+    def __init__(self, folder: Path, hindrance: str):
+        super().__init__(
+            f"no results can be kept in {folder}: {hindrance}. Mend that, or choose another folder (`results` of a "
+            "notebook, `root` of `measure`, or $AVSINK_RESULTS). Finished samples stay and are not computed again"
+        )
 
 
 class ResultStore:
@@ -58,44 +78,63 @@ class ResultStore:
     """
 
     def __init__(self, name: str, *, model: str, identity: Mapping[str, object], root: str | Path = ""):
-        self.name, self.identity = name, dict(identity)
-        key = hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=8).hexdigest()
-        self.folder = Path(root or resources.results()).expanduser() / _slug(name) / _slug(model) / key
-        for part in ("samples", "left_out", "records"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
-        if not (made_of := self.folder / "provenance.json").is_file() or made_of.read_bytes() != _json(self.identity):
-            _write(made_of, _json(self.identity))
+        self.name, self.identity = name, json.loads(json.dumps(dict(identity)))
+        self.folder = resources.results(root) / _slug(name) / _slug(model) / _key_of(self.identity)
         self._record = (
             self.folder / "records" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
         )
+        with suppress(Unwritable):
+            self._open()
+
+    def ensure_writable(self) -> None:
+        """Raise `Unwritable` if rows could not be kept now: better before they are computed than after."""
+        for folder in (self.folder / "samples", self.folder / "left_out"):
+            if hindrance := resources.unwritable(folder):
+                raise Unwritable(folder, hindrance)
 
     def rows(self, sample: Sample) -> pd.DataFrame | None:
         """The rows of a sample, or None if it has none. A damaged part is put aside with a warning."""
-        return _intact(self._part(sample), _read_part)
+        return _intact(self._part(sample), lambda path: _rows_in(_unsealed(path)))
 
     def save(self, sample: Sample, rows: pd.DataFrame) -> pd.DataFrame:
-        """Keep the sample's rows, and give them back as every later run will read them."""
-        table, path = pa.Table.from_pandas(rows, preserve_index=False), self._part(sample)
-        seal = _seal(table.to_pandas(), path)
-        buffer = io.BytesIO()
-        table = table.replace_schema_metadata({**table.schema.metadata, SEAL: seal})
-        pq.write_table(table, buffer, write_page_checksum=True)
-        _write(path, buffer.getvalue())
-        return _read_part(path)
+        """Keep the sample's rows, and give them back as every later run will read them.
+
+        Raises:
+            TypeError: The rows cannot be kept as they are.
+            Unwritable: Nothing can be kept.
+        """
+        path = self._part(sample)
+        content = _sealed(_parquet(rows, sample), path)
+        _write(path, content)
+        return _rows_in(content)
 
     def leave_out(self, sample: Sample, error: SampleError) -> None:
-        """Keep why the sample has no rows and never will."""
+        """Keep why the sample has no rows; if it is `Unmeasured`, it never will."""
         path = self._excuse(sample)
-        record = {"sample": sample.id, "reason": error.reason, "key": _key(path), "part": path.stem}
-        _write(path, _json(record))
+        record = {"sample": sample.id, "reason": error.reason, "lasting": isinstance(error, Unmeasured), "seal": BLANK}
+        _write(path, _sealed(_json(record), path))
 
-    def reason(self, sample: Sample) -> str | None:
-        """Why the sample was left out for good; None if it was not. A damaged file is put aside with a warning."""
-        return _intact(self._excuse(sample), _read_excuse)
+    def excuse(self, sample: Sample) -> SampleError | None:
+        """Why the sample was left out, or None if it was not. A damaged file is put aside with a warning."""
+        record = _intact(self._excuse(sample), lambda path: json.loads(_unsealed(path)))
+        return record and (Unmeasured if record["lasting"] else SampleError)(sample.id, record["reason"])
 
     def describe(self, **facts: object) -> None:
         """Write `facts` into the record of this measurement, in place of those of an earlier call."""
         _write(self._record, _json(facts))
+
+    def _open(self) -> None:
+        if _intact(self.folder / "provenance.json", self._is_ours) is None:
+            _write(self.folder / "provenance.json", _json(self.identity))
+        for path in self.folder.glob("*/.*"):
+            with suppress(OSError):
+                if UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > DAY:
+                    path.unlink()
+
+    def _is_ours(self, path: Path) -> bool:
+        if _key_of(json.loads(_content(path))) != self.folder.name:
+            raise ValueError("the key was made of something else")
+        return True
 
     def _part(self, sample: Sample) -> Path:
         return self.folder / "samples" / f"{_file_name(sample)}.parquet"
@@ -104,83 +143,126 @@ class ResultStore:
         return self.folder / "left_out" / f"{_file_name(sample)}.json"
 
 
-def _read_part(path: Path) -> pd.DataFrame:
-    """Raises ValueError unless the file holds what was written into it, under this name."""
-    table = pq.read_table(path, page_checksum_verification=True)
-    rows = table.to_pandas()
-    if table.schema.metadata.get(SEAL) != _seal(rows, path):
-        raise ValueError("its content is not what was written")
-    return rows
-
-
-def _seal(rows: pd.DataFrame, path: Path) -> bytes:
-    """A hash of what a part holds, of which sample and under which key; page checksums leave out the file's footer."""
+def _parquet(rows: pd.DataFrame, sample: Sample) -> bytes:
+    """The rows as a file, with page checksums for other readers, and a blank seal in its footer."""
+    if not isinstance(rows, pd.DataFrame):
+        raise TypeError(f"sample {sample.id}: its rows are a {type(rows).__name__}, not a pandas.DataFrame")
+    if rows.empty:
+        raise TypeError(f"sample {sample.id} has no rows; raise avsink.Unmeasured if there is nothing to measure on it")
+    if "sample" not in rows or not (rows[["sample"]] == sample.id).all(axis=None):
+        raise TypeError(f"sample {sample.id}: its rows need a column `sample` that holds this id, and no other")
+    if rows.index.name is not None or not pd.api.types.is_integer_dtype(rows.index):
+        raise TypeError(f"sample {sample.id}: its rows have an index, which would be lost; call reset_index() on them")
     try:
-        values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
-    except TypeError as error:
-        raise TypeError(f"rows must hold numbers and text, one in a cell, to be kept ({error})") from None
-    facts = repr((_key(path), path.stem, [(column, str(kind)) for column, kind in rows.dtypes.items()])).encode()
-    return hashlib.blake2b(facts + values, digest_size=16).hexdigest().encode()
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        if nested := [field.name for field in table.schema if pa.types.is_nested(field.type)]:
+            raise TypeError(f"the column {nested[0]} holds several values in a cell")
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"sample {sample.id}: rows must hold numbers and text, one in a cell, to be kept ({error})"
+        ) from None
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True) as file:
+        file.write_table(table)
+        file.add_key_value_metadata({"seal": BLANK})
+    return buffer.getvalue()
 
 
-def _read_excuse(path: Path) -> str:
-    """Raises ValueError unless it was written under this key and name."""
-    record = json.loads(path.read_bytes())
-    if (record["key"], record["part"]) != (_key(path), path.stem):
-        raise ValueError("it was written for another sample or key")
-    return str(record["reason"])
+def _rows_in(content: bytes) -> pd.DataFrame:
+    return pq.read_table(pa.BufferReader(content)).to_pandas()
 
 
-def _key(path: Path) -> str:
-    return path.parent.parent.name
+def _sealed(content: bytes, path: Path) -> bytes:
+    """The content with its seal, of which the last one counts: a hash of all else, the file's name and the key."""
+    start = content.rfind(SEAL.encode()) + len(SEAL)
+    before, after = content[:start], content[start + DIGITS :]
+    facts = repr((path.parent.parent.name, path.stem, start)).encode()
+    return before + hashlib.blake2b(facts + before + after, digest_size=DIGITS // 2).hexdigest().encode() + after
+
+
+def _unsealed(path: Path) -> bytes:
+    content = _content(path)
+    if content != _sealed(content, path):
+        raise ValueError("its content is not what was written")
+    return content
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():  # reading a pipe would wait for a writer
+        raise ValueError("it is no file")
+    return path.read_bytes()
 
 
 def _intact(path: Path, read: Callable[[Path], Content]) -> Content | None:
-    """What is in the file, or None if there is none; one that cannot be read is renamed."""
-    before = None
-    while path.is_file():
+    """What is in the file, or None if there is none; what cannot be read, whatever it is, is put aside."""
+    tried = None
+    while (found := _version(path)) is not None:
         try:
-            now = path.stat()
             return read(path)
-        except FileNotFoundError:  # another process has put it aside
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, NotImplementedError) as error:
-            version = (now.st_ino, now.st_mtime_ns)
-            if version != before:  # another process may have written it anew meanwhile: look again
-                before = version
-                continue
-            aside = path.with_name(f".{path.name}.damaged")
-            with suppress(FileNotFoundError):
-                os.replace(path, aside)
-            warnings.warn(f"{path} is damaged ({error}); it was put aside as {aside.name}", stacklevel=3)
+        except Exception as error:
+            if found == tried:
+                _put_aside(path, error)
+                return None
+            tried = found  # another process may have written it anew meanwhile: look again
     return None
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _put_aside(path: Path, error: Exception) -> None:
+    names = (f".{path.name}.damaged{number or ''}" for number in count())
+    aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
+    try:
+        os.replace(path, aside)
+        done = f"was put aside as {aside.name}"
+    except FileNotFoundError:
+        done = "another process has put it aside"
+    except OSError as hindered:
+        done = f"could not be put aside, since {resources.hindrance(hindered)}"
+    warnings.warn(f"{path} is damaged ({error}); it {done} and is not used", stacklevel=5)
 
 
 def _write(path: Path, content: bytes) -> None:
     """Put a file in its place whole or not at all, even if the process or the machine dies meanwhile."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}")
     try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name itself
-    finally:
-        os.close(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unwritable(path.parent, resources.hindrance(error)) from None
+    with suppress(OSError):  # not every file system can do this
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name itself
+        finally:
+            os.close(folder)
 
 
 def _file_name(sample: Sample) -> str:
-    return f"{_slug(sample.id)[:80]}-{fingerprints.sample(sample)}"
+    return f"{_slug(sample.id)}-{fingerprints.sample(sample)}"
 
 
 def _json(record: Mapping[str, object]) -> bytes:
-    return json.dumps(record, indent=2, ensure_ascii=False).encode()
+    """As JSON; a character that UTF-8 does not have is written as JSON's own escape."""
+    return json.dumps(record, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
+
+
+def _key_of(identity: object) -> str:
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[:LONGEST]

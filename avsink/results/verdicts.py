@@ -63,9 +63,6 @@ class Verdict:
     def __str__(self) -> str:
         return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}"
 
-    def _repr_markdown_(self) -> str:
-        return f"**{self.verdict.capitalize()}**: {self.claim} ({self.where}). {self.because}"
-
 
 def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
     """Apply each rule to these rows. A rule uses the rows that it is about and ignores the others."""
