@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from avsink.resources import expanded
+
 __all__ = ["Media", "Text", "Sample", "SampleError", "Unmeasured"]
 
 MediaKind = Literal["video", "audio", "image"]
@@ -45,6 +47,7 @@ class Media:
     """A file that the model sees, hears or both.
 
     Attributes:
+        path: The file; text is taken for its path.
         kind: What the model is given of the file.
         role: Its part in the question: the ``clip`` that the question is about, or a ``candidate`` or the
             ``reference`` of an interleaved input (Flow section 5).
@@ -55,6 +58,10 @@ class Media:
     kind: MediaKind
     role: MediaRole = "clip"
     sound: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, Path):
+            object.__setattr__(self, "path", expanded(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from avsink import resources
 from avsink.engine.run import clean_run
 from avsink.results import bootstrap
 from avsink.sample import Sample
@@ -120,7 +120,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-omni")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of an evaluation set")
+    parser.add_argument("--root", type=resources.expanded, default=ROOT, help="the folder of an evaluation set")
     parser.add_argument("--first", type=int, help="only this many samples of each part and direction")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from avsink import resources
 from avsink.models.cards import CARDS, write_facts
 from avsink.testing.untrained_omni import build_model, build_processor, build_tokenizer
 from training.bank import build_bank
@@ -38,8 +39,8 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["tiny-omni", "tiny-omni-plain"], default="tiny-omni")
-    parser.add_argument("--out", type=Path, help="the folder of the model, by default data/models/<model>")
-    parser.add_argument("--work", type=Path, help="the folder of the stages, by default scratch/<model>")
+    parser.add_argument("--out", type=resources.expanded, help="the model's folder, by default data/models/<model>")
+    parser.add_argument("--work", type=resources.expanded, help="the folder of the stages, by default scratch/<model>")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips", type=int, default=4000)
     parser.add_argument("--stills", type=int, default=1200)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from avsink import resources
 from avsink.datasets.files.sources import HUB, fetch
 from avsink.datasets.files.zips import unzip
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(HUB))
-    parser.add_argument("--root", type=Path, required=True, help="the folder to fetch into")
+    parser.add_argument("--root", type=resources.expanded, required=True, help="the folder to fetch into")
     copies = ", ".join(repo for published in HUB.values() for repo in published.others)
     parser.add_argument("--repo", default="", help=f"another copy, owner/name; the loaders read {copies}")
     parser.add_argument("--revision", help="a branch, tag or commit of it")

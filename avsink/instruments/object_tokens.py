@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avsink import resources
 from avsink.datasets.masks.files import Spans, mask_files, read_masks, read_spans
 from avsink.datasets.masks.object_cells import Strictness, block_tokens, object_tokens, sounding_tokens
 from avsink.sample import SampleError
@@ -92,7 +93,7 @@ class ObjectFinder:
             spans: The name of the file of time spans; "" if there is none.
             strictness: The name of a level of strictness.
         """
-        folder, file = (Path(name).expanduser() if name else None for name in (masks, spans))
+        folder, file = (resources.expanded(name) if name else None for name in (masks, spans))
         return cls(masks=folder, spans=file, strictness=strictness)
 
     @cached_property

@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from avsink import resources
+from avsink.engine.foreign import foreign_code
 from avsink.results import provenance, sources
 from avsink.sample import Media, Sample, SampleError
 
@@ -55,9 +56,8 @@ def identity(instrument: Callable, model, settings: Mapping[str, object]) -> dic
             ours.
     """
     given = arguments(instrument, settings)
-    hooked = [name for name, part in model.hf.named_modules() if part._forward_hooks or part._forward_pre_hooks]
-    if hooked:
-        raise ValueError(f"{hooked[0]} has a hook, and what that does cannot be told from its absence; remove it first")
+    for part, has in foreign_code(model.hf):
+        raise ValueError(f"{part} {has}, and what that does cannot be told from its absence; remove it first")
     modules = sorted(_modules(instrument, model, given.values()))
     return {
         "instrument": f"{instrument.__module__}.{instrument.__qualname__}",

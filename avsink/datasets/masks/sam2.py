@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from avsink import resources
 from avsink.datasets.files.paths import whole
 from avsink.datasets.masks.files import MaskError, mask_files
 from avsink.media import read_clip
@@ -158,8 +159,8 @@ def write_masks(folder: Path, masks: np.ndarray) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clip", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write masks into")
+    parser.add_argument("clip", type=resources.expanded)
+    parser.add_argument("--out", type=resources.expanded, required=True, help="the folder to write masks into")
     parser.add_argument("--model", default=MODEL, help="a folder, or a model on the Hugging Face Hub")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
