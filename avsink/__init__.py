@@ -64,6 +64,7 @@ def load(
     Raises:
         ValueError: For a name, device, dtype or attention that is unknown.
         MissingModel: If the model is not here, or not complete (`avsink.models`).
+        DamagedModel: If its files cannot be read, or contradict each other.
         SelfCheckFailed: If interventions would not do what they say (`avsink.engine.self_check`).
     """
     from avsink import models
