@@ -40,6 +40,39 @@ def test_programs_in_cells_are_noticed(tmp_path, cell, problem):
     assert any(problem in found for found in notebook_forms.check(_write(tmp_path, cell)))
 
 
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        ("done.counts.style.hide()", "uses `done.counts.style`"),
+        ("shown = done.counts.style", "uses `done.counts.style`"),
+        ("done.counts", "shows `done.counts` as it is"),
+        ("pd.DataFrame(rows)", "shows `pd.DataFrame(rows)` as it is"),
+        ("n = 1\n[done.rows, n]", "shows `[done.rows, n]` as it is"),
+        ("reported.readable(table, first='mask')", "shows `reported.readable(table, first='mask')` as it is"),
+        ("verdicts.conclude(claim, parts, where='')", "shows `verdicts.conclude(claim, parts, where='')` as it is"),
+        ("display(done.counts)\nn = 1", "uses `display(done.counts)`"),
+        ("from IPython.display import HTML", "uses `from IPython.display import HTML`"),
+    ],
+)
+def test_a_cell_shows_nothing_past_the_charts_which_escape_it(tmp_path, cell, problem):
+    """`df.style.hide()` put a category called `<script>` into the page as a script."""
+    assert any(problem in found for found in notebook_forms.check(_write(tmp_path, cell)))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "charts.table(done.counts)",
+        "print(done)",
+        "charts.verdict(verdicts.conclude(claim, parts, where=''))",
+        "done = measure()",
+        "if n:\n    print(n)",
+    ],
+)
+def test_what_escapes_may_be_shown(tmp_path, cell):
+    assert notebook_forms.check(_write(tmp_path, cell)) == []
+
+
 def test_too_much_code_is_noticed(tmp_path):
     cells = ["\n".join(f"x{i} = {i}" for i in range(14))] * 8
     assert any("114 lines of code, 100 allowed" in found for found in notebook_forms.check(_write(tmp_path, *cells)))

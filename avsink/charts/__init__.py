@@ -7,6 +7,7 @@
 Each function takes a tidy DataFrame and returns a `figure.Figure`: the chart with its caption, its description for
 screen readers, and its data as a CSV link. A column that a function needs and does not find is named in the error. For
 a table without rows the figure says that nothing was measured. `about` says once which model all later figures show.
+`table` shows a data frame, `verdict` a verdict. Whatever is shown is escaped.
 
 =================  ==================================================================================================
 function           columns (optional ones in parentheses)
@@ -41,12 +42,14 @@ What all charts keep to:
 """
 
 from avsink.charts.clip_explorer import explorer
+from avsink.charts.conclusion import verdict
 from avsink.charts.curves import knockout_curves, layer_curves, share_curves, training_curves
 from avsink.charts.dots import dot_plot, ratios
 from avsink.charts.figure import about, clip, picture
 from avsink.charts.maps import attention_maps, flow_map
 from avsink.charts.sinks import dominance_dots, dominance_map, leanings, phi_map, sink_drift, spread
 from avsink.charts.spans import timeline, work_map
+from avsink.charts.tables import table
 from avsink.charts.tokens import dimension_sizes, token_norms
 
 __all__ = [
@@ -68,8 +71,10 @@ __all__ = [
     "share_curves",
     "sink_drift",
     "spread",
+    "table",
     "timeline",
     "token_norms",
     "training_curves",
+    "verdict",
     "work_map",
 ]

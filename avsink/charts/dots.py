@@ -42,7 +42,7 @@ def dot_plot(
     names = ("blue", "orange", "green", "purple", "gold", "pink", "teal", "grey")
     inks = [theme.INK[(inks or {}).get(group, name)] for group, name in zip(groups, names, strict=False)]
     marks = {"domain": groups, "range": inks[: len(groups)]}, {"domain": groups, "range": theme.SHAPES[: len(groups)]}
-    legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top", labelLimit=0)
+    legend = None if len(groups) == 1 else alt.Legend(title=None, orient="top", labelLimit=theme.LONGEST)
     base = alt.Chart(rows).encode(
         y=alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(labelLimit=230, grid=False, labelExpr=LINES)),
         yOffset=alt.YOffset("group:N", sort=groups),

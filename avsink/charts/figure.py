@@ -6,6 +6,8 @@ A `Figure` is what the functions of `avsink.charts` return and what a notebook c
 2. the caption: what is drawn, and what to see in it (numbered by the book's style sheet);
 3. the data: a fold-out table with a CSV link, both inside the page, so that they work without a network.
 
+All text is escaped (`avsink.charts.markup`): what a data set calls its categories, samples and files is never markup.
+
 `about` says once for all later figures which model they show. A model that was taught its pathways has a caveat, and no
 figure of it is shown without.
 
@@ -20,7 +22,6 @@ A chart is rendered in one of two ways. In a plain notebook it is Altair's own H
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 import mimetypes
@@ -31,6 +32,9 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 from PIL import Image
+
+from avsink.charts.markup import VERBATIM, escaped, inert_json, visible
+from avsink.charts.tables import table
 
 __all__ = ["Figure", "about", "clip", "nothing_measured", "picture"]
 
@@ -75,14 +79,14 @@ class Figure:
         """The figure as HTML; `book` says for which of the two renderers, and is read from the environment if None."""
         book = os.environ.get("AVSINK_BOOK") == "1" if book is None else book
         body = self.body if isinstance(self.body, str) else _chart_html(self.body, book=book)
-        caption = f"<figcaption>{html.escape(self._said())}</figcaption>"
-        return f'<figure class="avsink-figure">{body}{caption}{_data_html(self.data)}</figure>'
+        caption = f"<figcaption>{escaped(self._said())}</figcaption>"
+        return f'<figure class="avsink-figure {VERBATIM}">{body}{caption}{_data_html(self.data)}</figure>'
 
     def _said(self) -> str:
         return f"{self.caption} {self.caveat}".strip()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/html": self.to_html(), "text/plain": f"{self._said()}\n{self.description}"}
+        return {"text/html": self.to_html(), "text/plain": visible(f"{self._said()}\n{self.description}")}
 
 
 def picture(image: Path | Image.Image, *, caption: str, description: str) -> Figure:
@@ -93,13 +97,13 @@ def picture(image: Path | Image.Image, *, caption: str, description: str) -> Fig
         source = _data_uri(buffer.getvalue(), kind="image/png")
     else:
         source = _file_uri(image)
-    body = f'<img src="{source}" alt="{html.escape(description)}">'
+    body = f'<img src="{source}" alt="{escaped(description)}">'
     return Figure(body=body, caption=caption, description=description)
 
 
 def clip(path: Path, *, caption: str, description: str) -> Figure:
     """A clip with picture and sound, embedded in the page and playable there."""
-    body = f'<video controls loop src="{_file_uri(path)}" aria-label="{html.escape(description)}"></video>'
+    body = f'<video controls loop src="{_file_uri(path)}" aria-label="{escaped(description)}"></video>'
     return Figure(body=body, caption=caption, description=description)
 
 
@@ -109,12 +113,18 @@ def nothing_measured(*, caption: str, description: str) -> Figure:
     return Figure(body=body, caption=caption, description=description)
 
 
+class _Inert(json.JSONEncoder):
+    """How Altair writes a chart into a script element of its own HTML."""
+
+    def encode(self, o: object) -> str:
+        return inert_json(o)
+
+
 def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
     with alt.data_transformers.disable_max_rows():  # charts thin out what no screen can show by themselves
         if not book:
-            return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}")
-        spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
-    spec = spec.replace("<", "\\u003c")  # no tag may begin in it
+            return chart.to_html(fullhtml=False, output_div=f"avsink-{id(chart):x}", json_kwds={"cls": _Inert})
+        spec = inert_json(chart.to_dict())
     missing = "<noscript>This chart needs JavaScript; its data are below.</noscript>"
     return f'<div class="avsink-chart">{missing}<script type="application/json">{spec}</script></div>'
 
@@ -122,15 +132,16 @@ def _chart_html(chart: alt.TopLevelMixin, *, book: bool) -> str:
 def _data_html(data: pd.DataFrame | None) -> str:
     if data is None:
         return ""
-    csv = _data_uri(data.to_csv(index=False).encode(), kind="text/csv;charset=utf-8")
+    csv = _data_uri(data.to_csv(index=False).encode(errors="backslashreplace"), kind="text/csv;charset=utf-8")
     link = f'<a download="data.csv" href="{csv}">Download as CSV</a>'
-    table = data[:SHOWN].to_html(index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}")
     rows = f"{len(data):,} rows" + (f", {SHOWN} of them here and all in the CSV" if len(data) > SHOWN else "")
-    return f'<details><summary>Data ({rows})</summary>{link}<div class="avsink-table">{table}</div></details>'
+    shown = table(data[:SHOWN]).to_html()
+    return f'<details><summary>Data ({rows})</summary>{link}<div class="avsink-table">{shown}</div></details>'
 
 
 def _file_uri(path: Path) -> str:
-    return _data_uri(path.read_bytes(), kind=mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+    kind = mimetypes.guess_type(f"file{path.suffix}")[0]  # a whole name may look like an address
+    return _data_uri(path.read_bytes(), kind=kind or "application/octet-stream")
 
 
 def _data_uri(content: bytes, *, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -60,7 +61,7 @@ def flow_map(
 
     domain = [-0.5, float(rows["layer"].max()) + 0.5]
     x = alt.X("x:Q", title=None, scale=alt.Scale(domain=domain, nice=False), axis=theme.layer_axis(rows["layer"]))
-    labels = "[" + ", ".join(f"'{group}'" for group in groups) + "][datum.value]"
+    labels = f"{json.dumps(list(groups))}[datum.value]"
     place = alt.Scale(domain=[-0.5, len(groups) - 0.5], reverse=True, nice=False)
     axis = alt.Axis(values=list(range(len(groups))), labelExpr=labels, grid=True, ticks=False, domain=False)
     deepest = (

@@ -77,7 +77,8 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
     )
     height = min(300, max(140, 22 * n_layers))
     upper = alt.layer(clean, rows).add_params(menu, around).properties(width="container", height=height)
-    kinds = [kind for kind in theme.STRIPES if kind in set(stripes["kind"])]
+    order = {kind: at for at, kind in enumerate(theme.STRIPES)}
+    kinds = sorted(stripes["kind"].unique(), key=lambda kind: order.get(kind, len(order)))
     lower = (
         alt.Chart(stripes)
         .mark_bar(height=14)
@@ -89,7 +90,7 @@ def work_map(df: pd.DataFrame, *, stripes: pd.DataFrame, n_layers: int, caption:
                 "kind:N",
                 sort=kinds,
                 legend=alt.Legend(title=None, orient="bottom", columns=4),
-                scale=alt.Scale(domain=kinds, range=[theme.STRIPES[kind] for kind in kinds]),
+                scale=alt.Scale(domain=kinds, range=[theme.STRIPES.get(kind, theme.INK["teal"]) for kind in kinds]),
             ),
             tooltip=[alt.Tooltip("kind:N"), alt.Tooltip("start:Q"), alt.Tooltip("stop:Q")],
         )

@@ -14,6 +14,7 @@ import altair as alt
 import pandas as pd
 
 from avsink.charts.figure import Figure, nothing_measured
+from avsink.charts.markup import inert_json
 
 __all__ = [
     *("DASHES", "INK", "MODALITIES", "SHAPES", "SOURCE", "STRIPES", "TARGET_DASH", "NothingMeasured"),
@@ -87,6 +88,7 @@ STRIPES = {  # kind of tokens -> its colour in the strip that shows the prompt
     "last": INK["pink"],
     "other": INK["teal"],
 }
+LONGEST = 420  # px that a name takes in a legend
 MODALITIES = {"video": INK["blue"], "audio": INK["orange"]}
 
 
@@ -113,9 +115,16 @@ def figure(chart: alt.TopLevelMixin, rows: pd.DataFrame, caption: str, descripti
 
 
 def require(df: pd.DataFrame, *columns: str) -> None:
-    """Check a chart's table: raise `NothingMeasured` if it has no rows, ValueError if it lacks one of the columns."""
+    """Check a chart's table.
+
+    Raises:
+        NothingMeasured: If it has no rows.
+        ValueError: If it lacks one of the columns, or the column's name has a meaning in a chart.
+    """
     if df.empty:
         raise NothingMeasured
+    if odd := [column for column in columns if not column.isidentifier()]:  # a dot or a bracket would lead elsewhere
+        raise ValueError(f"a chart cannot draw the column {odd[0]!r}; rename it: letters, digits and _")
     missing = [column for column in columns if column not in df]
     if missing:
         raise ValueError(f"the chart needs the columns {', '.join(missing)}; the table has {', '.join(df.columns)}")
@@ -150,11 +159,11 @@ def channels(field: str, names: list[str], *, title: str | None) -> dict[str, al
     """The channels that tell series apart.
 
     They share field, domain and legend, so Vega merges them into one legend. `tint` is the colour as an expression:
-    bands use it to stay out of that legend.
+    bands use it to stay out of that legend. Names are text in it, never keys: Vega refuses some keys, such as toString.
     """
     colours, dashes, shapes = zip(*(stroke(name, at=at) for at, name in enumerate(names)), strict=True)
     fills = [colour if dash == DASHES[0] else "transparent" for colour, dash in zip(colours, dashes, strict=True)]
-    legend = alt.Legend(title=title, orient="top", symbolSize=110, symbolOpacity=1, labelLimit=0)
+    legend = alt.Legend(title=title, orient="top", symbolSize=110, symbolOpacity=1, labelLimit=LONGEST)
 
     def channel(kind: type, values: Iterable) -> alt.SchemaBase:
         return kind(f"{field}:N", sort=names, legend=legend, scale=alt.Scale(domain=names, range=list(values)))
@@ -164,5 +173,5 @@ def channels(field: str, names: list[str], *, title: str | None) -> dict[str, al
         "fill": channel(alt.Fill, fills),
         "strokeDash": channel(alt.StrokeDash, dashes),
         "shape": channel(alt.Shape, shapes),
-        "tint": f"({json.dumps(dict(zip(names, colours, strict=True)))})[datum.{field}]",
+        "tint": f"{json.dumps(colours)}[indexof({inert_json(names)}, datum.{field})]",
     }

@@ -27,7 +27,8 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
     theme.require(df, "layer", "position", "group", "l2", "sink", "at")
     every = -(-df.groupby("layer").size().max() // MOST)
     rows = theme.rounded(df[df["sink"] | (df["position"] % every == 0)])
-    kinds = [kind for kind in KINDS if kind in set(rows["group"])]
+    order = {kind: at for at, kind in enumerate(KINDS)}
+    kinds = sorted(rows["group"].unique(), key=lambda kind: order.get(kind, len(order)))
     base = alt.Chart(rows).encode(
         x=alt.X("position:Q", title="token", axis=alt.Axis(tickCount=6)),
         y=alt.Y("l2:Q", title="L2 norm", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s")),
@@ -44,7 +45,7 @@ def token_norms(df: pd.DataFrame, *, caption: str, description: str) -> Figure:
             "group:N",
             sort=kinds,
             legend=alt.Legend(title=None, orient="top"),
-            scale=alt.Scale(domain=kinds, range=[theme.INK[KINDS[kind]] for kind in kinds]),
+            scale=alt.Scale(domain=kinds, range=[theme.INK[KINDS.get(kind, "teal")] for kind in kinds]),
         )
     )
     rings = base.transform_filter("datum.sink").mark_point(

@@ -28,19 +28,13 @@ KINDS = {"clip": "questions about one clip", "interleaved": "prompts with candid
 SHOWN = 3  # problems quoted in a warning
 
 
-def _toyworld(root: Path | str = "") -> list[Sample]:
-    from avsink.toyworld.held_out import ROOT, read_manifest
-
-    return read_manifest(Path(root) if root else ROOT)
-
-
 def _published(module: str) -> Callable[[Path | str], Loaded]:
     """The loader in a module, which is imported at the first call."""
     return lambda root="": import_module(f"avsink.datasets.{module}").load(root)
 
 
-DATASETS: dict[str, Callable[[Path | str], Loaded | list[Sample]]] = {
-    "toyworld": _toyworld,
+DATASETS: dict[str, Callable[[Path | str], Loaded]] = {
+    "toyworld": _published("toyworld"),
     "av-speakerbench": _published("av_speakerbench"),
     "worldsense": _published("worldsense"),
     "av-odyssey": _published("av_odyssey"),
@@ -48,7 +42,7 @@ DATASETS: dict[str, Callable[[Path | str], Loaded | list[Sample]]] = {
     "vggsounder": _published("vggsounder"),
     "audioset": _published("audioset"),
 }
-"""Name -> loader. It takes the folder of the files ("" for the default) and returns a `Loaded` or a list of samples."""
+"""Name -> loader. It takes the folder of the files ("" for the default)."""
 
 
 def load(name: str, root: Path | str = "") -> Loaded:
@@ -64,8 +58,7 @@ def load(name: str, root: Path | str = "") -> Loaded:
     """
     if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; allowed: {', '.join(DATASETS)}")
-    found = DATASETS[name](root)
-    return found if isinstance(found, Loaded) else Loaded(name=name, samples=tuple(found))
+    return DATASETS[name](root)
 
 
 def tasks_of(name: str, root: Path | str = "") -> list[str]:

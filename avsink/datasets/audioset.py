@@ -42,6 +42,7 @@ ANNOUNCED = re.compile(r"num_segs=(\d+)")
 STRONG_CLIP = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 ID = re.compile(r"[\w-]{11}", re.ASCII)
 MIXED = "mixed"
+NAMELESS = "a class without id or name, or one named twice"
 
 Span = tuple[str, float, float]
 """The name of a class, and when it starts and stops sounding, in seconds."""
@@ -64,8 +65,9 @@ def load(root: Path | str = "") -> Loaded:
     names = {sound.id: sound.name for sound in (ontology.sounds.values() if ontology else ())} | names
     if not names:
         raise MissingData(f"no AudioSet in {root}: there is neither {CLASSES} nor {ONTOLOGY}, so no class has a name")
-    spans, problems = _spans(root, names | _strong_names(root))
+    spans, problems = _spans(root, names | _strong_names(root), lacking)
     rows = [_keyed(row) for row in tables.read_bare(found[0], COLUMNS, comments=True, spaced=True)]
+    lacking += tables.lacking({found[0]: rows})
     announced = ANNOUNCED.search(tables.text(found[0]))
     if announced and int(announced[1]) != len(rows):
         lacking.append(f"{SEGMENTS} announces {int(announced[1]):,} segments, {len(rows):,} are there; fetch it again")
@@ -87,8 +89,8 @@ def class_names(path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in tables.read(path, needs=("mid", "display_name")):
         id, name = row.values.get("mid"), row.values.get("display_name")
-        if row.fault or not id or not name or id in names:
-            raise TableError(f"{row.where}: {row.fault or 'a class without id or name, or one named twice'}")
+        if row.fault or not id or not name or not name.strip() or id in names:
+            raise TableError(f"{row.where}: {row.fault or NAMELESS}")
         names[id] = name
     return names
 
@@ -114,8 +116,10 @@ def strong_labels(path: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple
                 raise ValueError(row.fault or f"{clip!r} is not a clip (<id>_<milliseconds>), or its class is missing")
             if kind not in names:
                 raise ValueError(f"its class {kind} has no name in {STRONG_NAMES}, {CLASSES} or {ONTOLOGY}")
-            start, stop = _ordered(row.values)
-            spans[clip].append((names[kind], start, stop))
+            span = (names[kind], *_ordered(row.values))
+            if span in spans[clip]:
+                raise ValueError("another row has the same span")
+            spans[clip].append(span)
         except ValueError as error:
             problems.append(Problem(id=f"{NAME}/({row.where})", reason=str(error), where=row.where))
     return {clip: tuple(own) for clip, own in spans.items()}, tuple(problems)
@@ -125,17 +129,25 @@ def _strong_names(root: Path) -> dict[str, str]:
     """Class id -> name, for the classes that only strong labels use; {} if there is no such table."""
     found = tables.find(root, STRONG_NAMES)
     rows = tables.read_bare(found[0], ("mid", "display_name")) if found else []
-    if faulty := [row for row in rows if row.fault or not all(row.values.values())]:
-        raise TableError(f"{faulty[0].where}: {faulty[0].fault or 'a class without id or name'}")
-    return {row.values["mid"]: row.values["display_name"] for row in rows}
+    names: dict[str, str] = {}
+    for row in rows:
+        if row.fault or not all(value and value.strip() for value in row.values.values()) or row.values["mid"] in names:
+            raise TableError(f"{row.where}: {row.fault or NAMELESS}")
+        names[row.values["mid"]] = row.values["display_name"]
+    return names
 
 
-def _spans(root: Path, names: Mapping[str, str]) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
+def _spans(
+    root: Path, names: Mapping[str, str], lacking: list[str]
+) -> tuple[dict[str, tuple[Span, ...]], tuple[Problem, ...]]:
     """The strong labels of the evaluation clips in a folder, without the per-frame form (``framed``)."""
     found = [path for path in tables.find(root, STRONG) if "framed" not in path.name and "train" not in path.name]
     if len(found) > 1:
         raise TableError(f"{root} has several tables of strong labels: {', '.join(path.name for path in found)}")
-    return strong_labels(found[0], names) if found else ({}, ())
+    spans, problems = strong_labels(found[0], names) if found else ({}, ())
+    if found and not spans:
+        lacking.append(f"{found[0].name} has no strong label that can be used")
+    return spans, problems
 
 
 def _keyed(row: Row) -> Row:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsink.datasets.files.tables import Row
+from avsink.datasets.files.tables import Row, brief
 from avsink.sample import Sample, SampleError
 
-__all__ = ["Loaded", "Problem", "cell", "collect", "key_of"]
+__all__ = ["Loaded", "Problem", "cell", "check_text", "collect", "key_of"]
 
 WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)  # a whole number, as written in a column of fractions
 
@@ -39,7 +39,8 @@ class Problem:
     where: str = ""
 
     def __str__(self) -> str:
-        return f"{self.id}: {self.reason}" + (f" ({self.where})" if self.where and self.where not in self.id else "")
+        place = f" ({self.where})" if self.where and self.where not in self.id else ""
+        return f"{brief(self.id)}: {brief(self.reason)}{place}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def collect(
                 raise ValueError(row.fault)
             if not own:
                 raise ValueError(f"it has no {key}")
+            check_text(row.values)
             if id in first:
                 same = "the same row" if dict(row.values) == dict(first[id].values) else "another row with this id"
                 raise ValueError(f"{same} is at {first[id].where}")
@@ -94,6 +96,18 @@ def collect(
         if own:
             first.setdefault(id, row)
     return tuple(samples), tuple(problems)
+
+
+def check_text(value: object) -> None:
+    """Check that all text in a value can be written down: half a surrogate pair cannot. Raises ValueError."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(value[error.start]):04x}"
+            raise ValueError(f"{value!r} has half a character ({half}), which is no text") from None
+    for inside in (*value, *value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        check_text(inside)
 
 
 def cell(values: Mapping[str, object], column: str) -> str:

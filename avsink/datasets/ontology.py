@@ -102,11 +102,15 @@ def read_ontology(path: Path) -> Ontology:
     sounds: dict[str, Sound] = {}
     for number, row in enumerate(content, start=1):
         where = f"{path.name}, class {number}"
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) and row[key] for key in ("id", "name")):
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(key), str) and row[key].strip() for key in ("id", "name")
+        ):
             raise TableError(f"{where} has no id or no name")
-        lists = [row.get(key, []) for key in ("child_ids", "restrictions")]
+        lists = [row.get(key) for key in ("child_ids", "restrictions")]
         if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
             raise TableError(f"{where}: its child_ids or its restrictions are not a list of texts")
+        if key := tables.repeated(row):
+            raise TableError(f"{where} has the key {key!r} twice")
         if row["id"] in sounds:
             raise TableError(f"{where}: {row['id']} occurs a second time")
         sounds[row["id"]] = Sound(

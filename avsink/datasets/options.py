@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Collection
@@ -69,6 +70,7 @@ def _letters(pattern: re.Pattern[str], texts: list[str]) -> list[str]:
 
 
 def _text(entry: object, column: str) -> str:
-    if isinstance(entry, (str, int, float)) and not isinstance(entry, bool):
+    number = isinstance(entry, (int, float)) and not isinstance(entry, bool) and math.isfinite(entry)
+    if number or isinstance(entry, str):
         return str(entry).strip()
     raise ValueError(f"its {column} hold {entry!r}, which is not text")

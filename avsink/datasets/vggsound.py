@@ -22,7 +22,7 @@ from avsink.datasets.files import tables
 from avsink.datasets.files.clips import Clips, checked, clip_name
 from avsink.datasets.files.sources import MissingData, locate
 from avsink.datasets.files.tables import Row, TableError
-from avsink.datasets.loaded import Loaded, cell, collect
+from avsink.datasets.loaded import Loaded, cell, check_text, collect
 from avsink.datasets.twenty_way import Cases, draw, item
 from avsink.sample import Sample
 
@@ -63,7 +63,8 @@ def load(root: Path | str = "") -> Loaded:
     cases = cases_of(root, classes, [label for row in rows if isinstance(label := row.values.get("label"), str)])
     clips = Clips(root)
     samples, problems = collect(NAME, rows, key="clip", convert=lambda id, values: _sample(id, values, cases, clips))
-    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=classes.lacking)
+    lacking = (*tables.lacking({found[0]: rows}), *classes.lacking)
+    return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
 
 
 def super_classes(root: Path) -> SuperClasses:
@@ -80,7 +81,9 @@ def super_classes(root: Path) -> SuperClasses:
             continue
         seen.add(label)
         groups.setdefault(group, []).append(label)
-    if set(groups) == {""}:
+    if not groups:
+        faults.append(f"{STAT} names no label, so all labels are one group")
+    elif set(groups) == {""}:
         faults.append(f"{STAT} is an older version without super-classes: all labels are one group")
         groups = {}
     elif "" in groups:
@@ -102,8 +105,15 @@ def given_cases(root: Path) -> dict[str, tuple[str, ...]]:
         return {}
     content = tables.read_json(found[0])
     lists = content.values() if isinstance(content, dict) else [None]
-    if not all(isinstance(labels, list) and all(isinstance(label, str) for label in labels) for labels in lists):
+    texts = [labels if isinstance(labels, list) else [None] for labels in lists]
+    if not all(isinstance(label, str) and label.strip() for labels in texts for label in labels):
         raise TableError(f"{CASES} is not an object of lists of labels, {{name: [20 labels]}}")
+    if name := tables.repeated(content):
+        raise TableError(f"{CASES} has two sets called {name!r}")
+    try:
+        check_text(content)
+    except ValueError as error:
+        raise TableError(f"{CASES}: {error}") from None
     return {name: tuple(labels) for name, labels in content.items()}
 
 
@@ -123,7 +133,8 @@ def cases_of(root: Path, classes: SuperClasses, labels: list[str]) -> Cases:
     try:
         return draw(groups, given=given, seed=SEED)
     except ValueError as error:
-        raise TableError(f"no 20-way questions can be asked in {root}: {error}") from None
+        why = "; ".join([str(error), *classes.lacking[:3]])
+        raise TableError(f"no 20-way questions can be asked in {root}: {why}") from None
 
 
 def _test(path: Path) -> list[Row]:

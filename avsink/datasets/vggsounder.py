@@ -81,7 +81,7 @@ def load(root: Path | str = "", *, csv_path: Path | str | None = None) -> Loaded
         samples=samples,
         problems=problems,
         tables=(table,),
-        lacking=classes.lacking,
+        lacking=(*tables.lacking({table: rows}), *classes.lacking),
         version=f"labels of {version or _version(table, len(rows))}",
     )
 

@@ -80,6 +80,9 @@ def _questions(path: Path) -> Iterator[Row]:
             continue
         named = _another(video, record)
         fault = f"its record is that of another video, {named}" if named else ""
+        facts = [name for name, _ in tables.pairs(record) if "task" not in name]
+        if twice := [name for name in facts if facts.count(name) > 1]:
+            fault = f"its record has the key {twice[0]!r} twice"
         shared = {name: value for name, value in record.items() if "task" not in name}
         tasks = [(name, task) for name, task in tables.pairs(record) if "task" in name]
         if not tasks:

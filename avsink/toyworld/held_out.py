@@ -1,7 +1,6 @@
 """The held-out evaluation set: clips in `data/toyworld`, a manifest that describes them, and how to make more.
 
-``manifest.jsonl`` holds one sample per line: its parts, options, answer and ground truth, and the SHA-256 sum of each
-of its files. The set:
+``manifest.jsonl`` holds one sample per line, see `avsink.toyworld.manifest`. The set:
 
 | part | samples | content |
 |---|---|---|
@@ -22,19 +21,19 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from avsink import resources
-from avsink.sample import Media, Sample, Text
+from avsink.sample import Sample, Text
 from avsink.toyworld import jobs, prompts
+from avsink.toyworld.manifest import MANIFEST, ROOT, read_lines, read_manifest, row_of
 
 __all__ = ["ROOT", "SIZES", "drafts", "problems", "read_manifest", "write_set"]
 
-ROOT = resources.data("toyworld")
 SEED = 20_261  # of the committed set
 SIZES = {"mixed": 1000, "clean": 100, "anchor": 75, "match": 100, "caption": 80, "ambiguous": 200}
 """Number of samples of each part; for `anchor` and `match` per direction."""
@@ -92,36 +91,26 @@ def write_set(root: Path, *, seed: int = SEED, sizes: dict[str, int] = SIZES) ->
     for part, draft in tqdm(drafts(seed=seed, sizes=sizes), total=total, desc="rendering the evaluation set"):
         samples.append(draft.write(root))
         files = {str(m.path): _sum(root / m.path) for m in draft.sample.media}
-        rows.append(_to_row(draft.sample) | {"part": part, "files": files})
+        rows.append(row_of(draft.sample) | {"part": part, "files": files})
     root.mkdir(parents=True, exist_ok=True)
-    (root / "manifest.jsonl").write_text(
+    (root / MANIFEST).write_text(
         "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
     )
     return samples
 
 
-def read_manifest(root: Path = ROOT, *, part: str | None = None) -> list[Sample]:
-    """Read the samples of a set, or only those of one `part`.
+def problems(root: Path = ROOT) -> list[str]:
+    """List the lines that cannot be used, and the files that are missing or differ, one sentence each.
 
     Raises:
         FileNotFoundError: If there is no manifest.
+        ValueError: If it is not a text file in UTF-8.
     """
-    manifest = root / "manifest.jsonl" if root != ROOT else resources.existing("toyworld", "manifest.jsonl")
-    if not manifest.is_file():
-        raise FileNotFoundError(
-            f"no toy world in {root}: manifest.jsonl is missing. Make one with "
-            f"`python -m avsink.toyworld.held_out --out {root}`"
-        )
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    return [_from_row(row, root) for row in rows if part in (None, row["part"])]
-
-
-def problems(root: Path = ROOT) -> list[str]:
-    """List the files that are missing or differ from the manifest, one sentence each."""
+    lines = read_lines(root)
+    found = [f"{line.where}: {line.fault}" for line in lines if line.fault]
     expected: dict[str, str] = {}
-    for line in (root / "manifest.jsonl").read_text().splitlines():
-        expected |= json.loads(line)["files"]
-    found = []
+    for line in lines:
+        expected |= line.files
     for name, digest in expected.items():
         if not (root / name).is_file():
             found.append(f"{name} is missing")
@@ -134,30 +123,10 @@ def _sum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _to_row(sample: Sample) -> dict:
-    parts = [{"text": p.text, "role": p.role} if isinstance(p, Text) else _medium(p) for p in sample.parts]
-    row = asdict(replace(sample, parts=(), truth={}))
-    truth = json.loads(json.dumps(dict(sample.truth)), parse_float=lambda number: round(float(number), 4))
-    return row | {"parts": parts, "truth": truth}
-
-
-def _medium(medium: Media) -> dict:
-    return {"path": str(medium.path), "kind": medium.kind, "role": medium.role, "sound": medium.sound}
-
-
-def _from_row(row: dict, root: Path) -> Sample:
-    parts = tuple(
-        Text(text=p["text"], role=p["role"]) if "text" in p else Media(**(p | {"path": root / p["path"]}))
-        for p in row["parts"]
-    )
-    keys = ("id", "task", "category", "suffix", "answer", "truth")
-    return Sample(parts=parts, options=tuple(row["options"]), **{key: row[key] for key in keys})
-
-
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT)
+    parser.add_argument("--out", type=resources.expanded, default=ROOT)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--check", action="store_true", help="only compare the files with their SHA-256 sums")
     for part, count in SIZES.items():

@@ -40,10 +40,18 @@
     return { ...spec, ...ownAxes, columns, spec: { ...spec.spec, width: panel } };
   }
 
-  // How many entries of the legend fit beside each other, right of the axis: their names are the domain of its scales.
+  // The names in the domains of all scales. Rows are passed over: they may look like anything.
+  function names(spec) {
+    if (Array.isArray(spec)) return spec.flatMap(names);
+    if (spec === null || typeof spec !== "object") return [];
+    const { datasets, scale, ...rest } = spec;
+    const domain = Array.isArray(scale?.domain) ? scale.domain.filter((name) => typeof name === "string") : [];
+    return domain.concat(Object.values(rest).flatMap(names));
+  }
+
+  // How many entries of the legend fit beside each other, right of the axis.
   function legendColumns(spec, width) {
-    const domains = JSON.stringify(spec).matchAll(/"scale":\{"domain":(\["[^\]]*"\])/g);
-    const longest = Math.max(4, ...[...domains].flatMap(([, names]) => JSON.parse(names)).map((name) => name.length));
+    const longest = Math.max(4, ...names(spec).map((name) => name.length));
     return Math.max(1, Math.floor((width - 70) / (36 + 6.2 * longest)));
   }
 

@@ -43,7 +43,7 @@ import yaml
 from pages import PAGES, ROOT, Page, parameters, retitle, write_small
 from papermill.exceptions import PapermillExecutionError
 
-__all__ = ["Failure", "build", "contents", "execute", "execute_all", "render", "vega_bundle"]
+__all__ = ["Failure", "build", "contents", "execute", "execute_all", "render", "to_html", "vega_bundle"]
 
 INPUTS = ("avsink/**/*.py", "data/**/*", "constraints.txt")  # besides the notebook: what its numbers depend on
 RUNS = Path("book/runs")
@@ -158,15 +158,20 @@ def render(output: Path, *, runs: Path) -> Path:
         print("pages: unchanged", flush=True)
         return html
     mark.unlink(missing_ok=True)
-    (sources / "book/_static/vega.js").write_text(vega_bundle())
     started = time.monotonic()
+    to_html(sources, output)
+    mark.write_text(fingerprint)
+    print(f"pages: rendered in {time.monotonic() - started:.0f} s", flush=True)
+    return html
+
+
+def to_html(sources: Path, output: Path) -> None:
+    """Make HTML pages in `output/_build/html` of a book's sources: its pages, `_config.yml`, `_toc.yml`, `_static`."""
+    (sources / "book/_static/vega.js").write_text(vega_bundle())
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     options = ["--path-output", output, "--all", "--quiet", "-W", "-n", "--keep-going"]
     if subprocess.run([jupyter_book, "build", sources, *options]).returncode:
         raise SystemExit("the pages were not rendered without a warning; what jupyter-book says above is the reason")
-    mark.write_text(fingerprint)
-    print(f"pages: rendered in {time.monotonic() - started:.0f} s", flush=True)
-    return html
 
 
 def contents() -> list[str]:

@@ -7,7 +7,9 @@ A notebook is an argument with figures, not a program: what is worth a function 
 
 1. two forms with the same cells, neither with outputs;
 2. at most 100 lines of code, 15 in a cell, and no `def`, `class` or `lambda`;
-3. exactly one cell tagged `parameters`: assignments of literals, each with a comment that says what it is.
+3. exactly one cell tagged `parameters`: assignments of literals, each with a comment that says what it is;
+4. what a cell shows is printed, or made by `avsink.charts`, which escapes it. A data frame or its `.style` would put
+   whatever a data set calls its categories into the page as HTML.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = ["NOTEBOOKS", "check", "parameter_names", "parameters_cell", "sync"]
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MAX_LINES, MAX_CELL_LINES = 100, 15
+SHOWING = {"print", "parameters.check"}  # calls that may end a cell, besides those of `charts`
 KEPT_METADATA = {"tags", "mystnb", "nbmake"}
 
 
@@ -84,7 +87,7 @@ def _check_pair(path: Path) -> list[str]:
 
 
 def _untidy(notebook: NotebookNode) -> list[str]:
-    """Check outputs and the rules 2 and 3 of the module's docstring."""
+    """Check outputs and the rules 2 to 4 of the module's docstring."""
     problems = []
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if any(cell.get("outputs") or cell.get("execution_count") for cell in code):
@@ -98,11 +101,30 @@ def _untidy(notebook: NotebookNode) -> list[str]:
         program = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
         if any(isinstance(node, program) for node in ast.walk(ast.parse(cell.source))):
             problems.append(f"code cell {at} defines something: that belongs in avsink")
+        problems += [f"code cell {at} {shown}" for shown in _shown_bare(ast.parse(cell.source))]
     try:
         problems += _check_parameters(parameters_cell(notebook).source)
     except ValueError as error:
         problems.append(str(error))
     return problems
+
+
+def _shown_bare(cell: ast.Module) -> list[str]:
+    """What a cell shows past `avsink.charts` (rule 4)."""
+    found = []
+    last = cell.body[-1] if cell.body else None
+    if isinstance(last, ast.Expr):
+        call = ast.unparse(last.value.func) if isinstance(last.value, ast.Call) else ""
+        if call not in SHOWING and not call.startswith("charts."):
+            found.append(f"shows `{ast.unparse(last)}` as it is: use charts.table, or print it")
+    for node in ast.walk(cell):
+        if isinstance(node, ast.Attribute) and node.attr == "style":
+            found.append(f"uses `{ast.unparse(node)}`, which escapes nothing: use charts.table")
+        if isinstance(node, ast.Import | ast.ImportFrom) and "IPython" in ast.unparse(node):
+            found.append(f"uses `{ast.unparse(node)}`, which escapes nothing: end a cell with what it shows")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "display":
+            found.append(f"uses `{ast.unparse(node)}`: end a cell with what it shows")
+    return found
 
 
 def _check_parameters(source: str) -> list[str]:

@@ -100,6 +100,7 @@ def test_a_broken_strong_label_leaves_its_segment(tmp_path):
     audioset(tmp_path)
     good = ["--PJHxphWEs_30000", 1, 2, "/m/bark"]
     bad = [
+        ["--PJHxphWEs_30000", 1, 2, "/m/bark"],  # the same span again
         ["--PJHxphWEs_30000", 5, 4, "/m/bark"],
         ["--PJHxphWEs_30000", 1, 2, "/t/new"],
         ["--PJHxphWEs", 1, 2, "/m/dog"],
@@ -108,15 +109,16 @@ def test_a_broken_strong_label_leaves_its_segment(tmp_path):
     write_bare(tmp_path / "audioset_eval_strong.tsv", [good, *bad, *stray], "\t")
     loaded = load("audioset", tmp_path)
     assert len(loaded.samples) == 4 and loaded.samples[0].truth["spans"] == [["Bark", 1.0, 2.0]]
-    assert [problem.where for problem in loaded.problems] == [f"audioset_eval_strong.tsv, row {k}" for k in (2, 3, 4)]
-    for problem, reason in zip(
-        loaded.problems, ("before it begins", "/t/new has no name", "is not a clip"), strict=True
-    ):
+    assert [problem.where for problem in loaded.problems] == [
+        f"audioset_eval_strong.tsv, row {k}" for k in (2, 3, 4, 5)
+    ]
+    reasons = ("another row has the same span", "before it begins", "/t/new has no name", "is not a clip")
+    for problem, reason in zip(loaded.problems, reasons, strict=True):
         assert reason in problem.reason
     assert loaded.lacking == ("1 clips with strong labels are not among the segments; their spans are not used",)
     write_bare(tmp_path / "mid_to_display_name.tsv", [["/t/new", "Novelty, new"]], "\t")
     loaded = load("audioset", tmp_path)
-    assert ["Novelty, new", 1.0, 2.0] in loaded.samples[0].truth["spans"] and len(loaded.problems) == 2
+    assert ["Novelty, new", 1.0, 2.0] in loaded.samples[0].truth["spans"] and len(loaded.problems) == 3
 
 
 def test_tables_that_cannot_be_read(tmp_path):
@@ -179,9 +181,13 @@ def test_ancestors_against_the_closure_of_the_links(n, links):
         ({}, "ontology.json is not a list of classes"),
         ([{"id": "/m/a"}], "ontology.json, class 1 has no id or no name"),
         ([{"id": "/m/a", "name": "A", "child_ids": "x"}], "its child_ids or its restrictions are not a list of texts"),
-        ([{"id": "/m/a", "name": "A"}] * 2, "/m/a occurs a second time"),
         (
-            [{"id": "/m/a", "name": "A", "child_ids": ["/m/b"]}],
+            [{"id": "/m/a", "name": "A", "restrictions": []}],
+            "its child_ids or its restrictions are not a list of texts",
+        ),
+        ([{"id": "/m/a", "name": "A", "child_ids": [], "restrictions": []}] * 2, "/m/a occurs a second time"),
+        (
+            [{"id": "/m/a", "name": "A", "child_ids": ["/m/b"], "restrictions": []}],
             "A has a child /m/b that is not a class; fetch it again",
         ),
     ],

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from avsink import resources
 from avsink.datasets.files.paths import MissingData
 from avsink.datasets.files.zips import unzip
 
@@ -87,10 +88,10 @@ BROUGHT: dict[str, str] = {
 def here(name: str, root: Path | str = "") -> Path | None:
     """The folder of a dataset if it is on this machine, else None; never uses the network."""
     if root == "":
-        data = os.environ.get("AVSINK_DATA")
-        folder = Path(data) / name if data else None
+        data = resources.variable("AVSINK_DATA")
+        folder = data / name if data else None
     else:
-        folder = Path(root).expanduser()
+        folder = resources.expanded(root)
         if not folder.is_dir() and is_hub_id(root):
             folder = _folder_of(str(root))
             return folder if (folder / FETCHED).is_file() else None
@@ -150,7 +151,7 @@ def fetch(
     """
     if name not in HUB:
         raise MissingData(f"{name} cannot be fetched; these can: {', '.join(HUB)}")
-    root, repo = Path(root).expanduser(), repo or HUB[name].repo
+    root, repo = resources.expanded(root), repo or HUB[name].repo
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -179,8 +180,7 @@ def fetch(
 
 
 def _folder_of(repo: str) -> Path:
-    data = os.environ.get("AVSINK_DATA")
-    parent = Path(data) if data else Path.home() / ".cache" / "avsink" / "data"
+    parent = resources.variable("AVSINK_DATA") or Path.home() / ".cache" / "avsink" / "data"
     return parent / repo.replace("/", "--")
 
 

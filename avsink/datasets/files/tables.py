@@ -4,7 +4,8 @@
 2. `read`: all rows of one file, in order. Nulls, NaN and empty cells become None, and each row records its place. A row
    with too many or too few cells is still a row, with a `fault`, which the caller must report;
 3. a file that cannot be read (a column missing, cut off, not UTF-8, an unclosed quote) is a `TableError`. A csv is read
-   strictly: a lenient reader would silently drop all rows between one stray quote and the next;
+   strictly: a lenient reader would silently drop all rows between one stray quote and the next. Of a repeated key in a
+   JSON object, most readers silently keep the last value: `repeated` finds it, and it makes its row faulty;
 4. `read_bare`: the same for a table without a header, whose columns the caller names;
 5. `as_list`: a list, given as a list or as the text of one (``"['A. yes', 'B. no']"``);
 6. `lacking`: tables without rows, and missing shards of a table in several files (``test-00000-of-00003.parquet``).
@@ -17,6 +18,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +28,17 @@ __all__ = [
     "Row",
     "TableError",
     "as_list",
+    "brief",
+    "different",
     "find",
+    "json_of",
     "lacking",
     "numbered",
     "pairs",
     "read",
     "read_bare",
     "read_json",
+    "repeated",
     "text",
 ]
 
@@ -43,6 +49,9 @@ NAMED = 6  # missing files that a message names
 
 class TableError(ValueError):
     """A file that cannot be read as the expected table."""
+
+    def __init__(self, message: str):
+        super().__init__(brief(message))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +72,26 @@ class _Repeated(dict):
 
 
 def find(root: Path, *patterns: str) -> list[Path]:
-    """The files of the first pattern that matches any, sorted; searched in `root`, then in `root/data`."""
+    """The files of the first pattern that matches any, sorted; searched in `root`, then in `root/data`.
+
+    Raises:
+        TableError: If a folder, or a link that leads nowhere, has the name of a table.
+    """
     for pattern in patterns:
         for folder in (root, root / "data"):
-            if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            plain = not set("*?[") & set(pattern)
+            there = [folder / pattern] if plain else folder.glob(pattern)
+            found = sorted(path for path in there if os.path.lexists(path))
+            if odd := [path for path in found if not path.is_file()]:
+                raise TableError(f"{odd[0]} is {'a folder' if odd[0].is_dir() else 'a broken link'}, not a file")
+            if found:
                 return found
     return []
+
+
+def brief(message: str, *, most: int = 500) -> str:
+    """A message that people can read: what a file holds may be long, and is cut in the middle."""
+    return message if len(message) <= most else f"{message[: most - 110]} ... {message[-100:]}"
 
 
 def read(path: Path, *, needs: Sequence[str] = ()) -> list[Row]:
@@ -122,10 +145,10 @@ def read_bare(
     return found
 
 
-def numbered(path: Path, rows: Iterable[Mapping[str, object]], *, start: int = 1) -> Iterator[Row]:
-    """Turn plain dicts into `Row`s, numbered from `start`."""
-    for number, values in enumerate(rows, start=start):
-        yield Row(values={name: _plain(value) for name, value in values.items()}, where=f"{path.name}, row {number}")
+def numbered(path: Path, rows: Iterable[Mapping[str, object]]) -> Iterator[Row]:
+    """Turn plain dicts into `Row`s, numbered from 1."""
+    for number, values in enumerate(rows, start=1):
+        yield _row(values, f"{path.name}, row {number}")
 
 
 def lacking(tables: Mapping[Path, Sequence[Row]]) -> tuple[str, ...]:
@@ -166,16 +189,16 @@ def read_json(path: Path) -> object:
     Raises:
         TableError: If it is not JSON.
     """
+    return json_of(text(path), path.name)
 
-    def keep(found: list[tuple[str, object]]) -> dict:
-        as_dict = dict(found)
-        return as_dict if len(as_dict) == len(found) else _Repeated(found)
 
-    content = text(path)
-    try:
-        return json.loads(content, object_pairs_hook=keep)
-    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
-        raise TableError(f"{path.name} is not JSON: {error}; fetch it again") from None
+def repeated(value: object) -> str:
+    """The first key that is repeated in an object of this JSON value, at any depth; "" if there is none."""
+    if isinstance(value, _Repeated):
+        keys = [key for key, _ in value.pairs]
+        return next(key for key in keys if keys.count(key) > 1)
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next(filter(None, map(repeated, inside)), "")
 
 
 def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
@@ -190,8 +213,7 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
     try:
         columns = next(lines, [])
-        if len(set(columns)) != len(columns):
-            raise TableError(f"{path.name} has two columns of the same name: {', '.join(columns)}")
+        different(columns, path)
         for cells in lines:
             if not cells:  # an empty line, at the end for example
                 continue
@@ -206,17 +228,38 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
 
 def _json(path: Path) -> tuple[list[str], list[Row]]:
     if path.suffix == ".jsonl":
-        found: object = []
-        for number, line in enumerate(text(path).split("\n"), start=1):
-            try:
-                found += [json.loads(line)] if line.strip() else []
-            except json.JSONDecodeError as error:
-                raise TableError(f"{path.name}, line {number} is not JSON: {error}; fetch it again") from None
+        lines = enumerate(text(path).split("\n"), start=1)
+        found = {
+            where: json_of(line, where) for n, line in lines if line.strip() and (where := f"{path.name}, line {n}")
+        }
     else:
-        found = read_json(path)
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise TableError(f"{path.name} is not a list of rows")
-    return list(dict.fromkeys(name for row in found for name in row)), list(numbered(path, found))
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise TableError(f"{path.name} is not a list of rows")
+        found = {f"{path.name}, row {n}": row for n, row in enumerate(content, start=1)}
+    if odd := [where for where, row in found.items() if not isinstance(row, dict)]:
+        raise TableError(f"{odd[0]} is not an object; a list of rows is expected")
+    columns = list(dict.fromkeys(name for row in found.values() for name in row))
+    return columns, [_row(row, where) for where, row in found.items()]
+
+
+def json_of(content: str, where: str) -> object:
+    """The value of a JSON text, as `read_json` returns it; `where` names it in the `TableError`."""
+    try:
+        return json.loads(content, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
+        raise TableError(f"{where} is not JSON: {error}; fetch it again") from None
+
+
+def _object(found: list[tuple[str, object]]) -> dict:
+    as_dict = dict(found)
+    return as_dict if len(as_dict) == len(found) else _Repeated(found)
+
+
+def _row(values: Mapping[str, object], where: str) -> Row:
+    key = repeated(values)
+    fault = f"it has the key {key!r} twice" if key else ""
+    return Row(values={name: _plain(value) for name, value in values.items()}, where=where, fault=fault)
 
 
 def _parquet(path: Path) -> tuple[list[str], list[Row]]:
@@ -225,9 +268,18 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
 
     try:
         table = pyarrow.parquet.ParquetFile(path).read()  # this file alone, not a directory of partitions
-    except (pyarrow.ArrowException, OSError) as error:
+        different(table.column_names, path)
+        return table.column_names, list(numbered(path, table.to_pylist()))
+    except TableError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise TableError(f"{path.name} is not a parquet file, or is cut off: {error}; fetch it again") from None
-    return table.column_names, list(numbered(path, table.to_pylist()))
+
+
+def different(columns: Sequence[str], path: Path) -> None:
+    """Check that no two columns have the same name. Raises `TableError`."""
+    if len(set(columns)) != len(columns):
+        raise TableError(f"{path.name} has two columns of the same name: {', '.join(columns)}")
 
 
 def text(path: Path) -> str:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from avsink import resources
 from avsink.datasets.files.paths import whole
-from avsink.datasets.files.tables import Row, TableError, numbered
+from avsink.datasets.files.tables import Row, TableError, different, numbered
 
 __all__ = ["cache_for", "unpacked"]
 
@@ -41,8 +42,8 @@ MAGIC = (
 
 def cache_for(root: Path) -> Path:
     """Where the media of `root` are written: in $AVSINK_CACHE, else in `root`, else in the user's cache."""
-    if given := os.environ.get("AVSINK_CACHE"):
-        return Path(given) / "unpacked"
+    if given := resources.variable("AVSINK_CACHE"):
+        return given / "unpacked"
     if os.access(root, os.W_OK):
         return root / "unpacked"
     return Path.home() / ".cache" / "avsink" / "unpacked"
@@ -106,21 +107,24 @@ def _write_media(table: Path, columns: Sequence[str], needs: Sequence[str], cach
 
     try:
         with pyarrow.parquet.ParquetFile(table) as file:
+            different(file.schema_arrow.names, table)
             _check_columns(table, file.schema_arrow.names, needs)
             progress = tqdm(total=file.metadata.num_rows, desc=f"unpacking {table.name}", unit="row", delay=3)
             with progress:
                 for batch in file.iter_batches(batch_size=AT_ONCE):
                     for values in batch.to_pylist():
-                        media = {name: _written(values[name], cache) for name in columns if name in values}
+                        media = {name: _written(values[name], cache, name) for name in columns if name in values}
                         yield {name: media[name] if name in media else _plain(value) for name, value in values.items()}
                         progress.update()
-    except (pyarrow.ArrowException, OSError) as error:
+    except TableError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # no space left, not allowed: not the table's fault
             raise
         raise TableError(f"{table.name} is not a parquet file, or is cut off: {error}; fetch it again") from None
 
 
-def _written(value: object, cache: Path) -> list[str] | None:
+def _written(value: object, cache: Path, column: str) -> list[str] | None:
     name = ""
     if isinstance(value, dict):
         value, name = value.get("bytes"), value.get("path") or ""
@@ -129,7 +133,7 @@ def _written(value: object, cache: Path) -> list[str] | None:
     if not value:
         return ["beside", name] if name else None
     if not isinstance(value, (bytes, bytearray)):
-        raise TableError(f"a medium is {type(value).__name__}; bytes, or bytes and a path, are expected")
+        raise ValueError(f"a medium in {column} is {type(value).__name__}; bytes, or bytes and a path, are expected")
     relative = f"{hashlib.sha256(value).hexdigest()[:40]}{_ending(value, name)}"
     if not (path := cache / "media" / relative).is_file():
         with whole(path) as file:

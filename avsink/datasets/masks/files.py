@@ -27,7 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 from avsink.datasets.files import tables
 from avsink.datasets.files.tables import TableError
-from avsink.datasets.loaded import Problem
+from avsink.datasets.loaded import Problem, check_text
 from avsink.datasets.masks.object_cells import BLOCKS
 
 __all__ = ["BLOCK_SECONDS", "MaskError", "Spans", "mask_files", "mask_of", "read_masks", "read_spans"]
@@ -133,10 +133,15 @@ def read_spans(path: Path) -> Spans:
         where = f"{path.name}, row {number}"
         clip = _clip(row)
         try:
-            if not clip:
+            if not clip.strip():
                 raise ValueError("it names no audio")
+            check_text(row)
+            if key := tables.repeated(row):
+                raise ValueError(f"it has the key {key!r} twice")
             if clip in spans:
                 raise ValueError("another row is about the same clip")
+            if "important_blocks" in row and "spans" in row:
+                raise ValueError("it has both important_blocks and spans")
             if "important_blocks" in row:
                 blocks[clip] = _blocks(row["important_blocks"])
                 spans[clip] = tuple((BLOCK_SECONDS * k, BLOCK_SECONDS * (k + 1)) for k in blocks[clip])
@@ -160,13 +165,12 @@ def _blocks(value: object) -> tuple[int, ...]:
 
 
 def _seconds(value: object) -> tuple[Span, ...]:
-    try:
-        spans = tuple((float(start), float(stop)) for start, stop in value)
-    except (TypeError, ValueError):
-        spans = None
-    if spans is None or not all(0 <= start < stop < float("inf") for start, stop in spans):
-        raise ValueError(f"its spans are {value!r}; pairs of seconds are expected, [[0.5, 2.25]]")
-    return tuple(sorted(spans))
+    pairs = value if isinstance(value, list) else [None]
+    for pair in pairs:
+        numbers = isinstance(pair, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in pair)
+        if not numbers or len(pair) != 2 or not 0 <= pair[0] < pair[1] < float("inf"):
+            raise ValueError(f"its spans are {value!r}; pairs of seconds are expected, [[0.5, 2.25]]")
+    return tuple(sorted((float(start), float(stop)) for start, stop in pairs))
 
 
 def _grey(path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import string
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +19,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from avsink import resources
+from avsink.datasets.files import tables
+from avsink.datasets.files.tables import TableError
 from avsink.instruments.dominance import classify
-from avsink.results.over_samples import Done, measure
+from avsink.results.over_samples import Done, distinct, measure
 from avsink.sample import Sample
 
 __all__ = ["COLUMNS", "Dominated", "dominated", "manifest", "measure_dominated", "read_manifest"]
 
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
 """The columns of a manifest."""
+LETTERS = COLUMNS[2:]
 DOMINANT = ("audio", "video")
 
 
@@ -81,17 +86,30 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read a manifest from a file.
 
     Raises:
-        ValueError: The file cannot be read, or is not a manifest.
+        ValueError: The file cannot be read, is not a manifest, or has a row that cannot be used or repeats a sample.
     """
+    path = resources.expanded(path)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+        rows = tables.read(path)
+        if not rows:
+            tables.read(path, needs=COLUMNS)  # has it at least the header?
+    except TableError as error:
         raise ValueError(f"{path} cannot be read as a manifest: {error}") from None
-    if missing := [name for name in COLUMNS if name not in table]:
+    whole = next((row.values for row in rows if not row.fault), COLUMNS)
+    if missing := [name for name in COLUMNS if name not in whole]:
         raise ValueError(f"{path} is no manifest of dominated samples: it has no column {', '.join(missing)}")
-    if wrong := sorted(set(table["dominance"]) - set(DOMINANT)):
-        raise ValueError(f"{path} has samples that are dominated by {wrong[0]!r}; audio or video is expected")
-    return table
+    first: dict[str, str] = {}
+    for row in rows:
+        fault = row.fault or next((f"it has no {name}" for name in COLUMNS if row.values.get(name) is None), "")
+        if not fault and (other := first.setdefault(row.values["sample"], row.where)) != row.where:
+            fault = f"the sample {row.values['sample']} is also at {other}"
+        if not fault and row.values["dominance"] not in DOMINANT:
+            fault = f"it is dominated by {row.values['dominance']!r}; audio or video is expected"
+        if not fault and (odd := [name for name in LETTERS if row.values[name] not in set(string.ascii_uppercase)]):
+            fault = f"its {odd[0]} is {row.values[odd[0]]!r}; a letter is expected"
+        if fault:
+            raise ValueError(f"{path.parent / row.where}: {tables.brief(fault)}")
+    return pd.DataFrame([row.values for row in rows], columns=list(whole), dtype=str)
 
 
 def dominated(
@@ -108,8 +126,10 @@ def dominated(
         root: The folder of all results, as for `avsink.measure`.
 
     Raises:
-        ValueError: No sample is dominated, or the manifest cannot be read or names samples that are not in `samples`.
+        ValueError: No sample is dominated, or different samples have the same id; or the manifest cannot be read, or
+            names samples that are not in `samples`.
     """
+    samples = distinct(samples)
     if path:
         table, place = read_manifest(path), Path(path)
     else:

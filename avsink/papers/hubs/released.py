@@ -80,6 +80,8 @@ def histories(*paths: Path | str) -> Released:
             try:
                 if token in seen:
                     raise ValueError("the file has this token twice")
+                if key := tables.repeated(lists):
+                    raise ValueError(f"it has the key {key!r} twice")
                 seen.add(token)
                 scores.append(_layers(token, lists))  # (3, layers)
                 tokens.append(facts | {"token": int(token), "rank": rank})

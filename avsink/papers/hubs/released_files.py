@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from avsink import resources
 from avsink.datasets.files import tables
 from avsink.datasets.files.sources import MissingData
 from avsink.datasets.files.tables import Row, TableError
-from avsink.datasets.loaded import Problem
+from avsink.datasets.loaded import Problem, check_text
 
 __all__ = ["Released", "clip_of", "find", "gather", "json_lines", "number", "probability", "text"]
 
@@ -54,11 +54,11 @@ def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: s
     Raises:
         MissingData: A path does not exist, or there is no file.
     """
-    paths = [Path(path).expanduser() for path in paths]
+    paths = [resources.expanded(path) for path in paths]
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(below for below in path.rglob("*.json*") if below.is_file() and wanted(below))
+            found += sorted(below for below in path.rglob("*.json*") if wanted(below))
         elif path.is_file():
             found.append(path)
         else:
@@ -84,9 +84,9 @@ def json_lines(path: Path) -> list[Row]:
             continue
         where = f"{path.name}, line {n}"
         try:
-            rows.append(_object(json.loads(line), where))
-        except (ValueError, RecursionError) as error:
-            rows.append(Row(values={}, where=where, fault=f"it is not JSON: {error}"))
+            rows.append(_object(tables.json_of(line, "it"), where))
+        except TableError as error:
+            rows.append(Row(values={}, where=where, fault=str(error)))
     return rows
 
 
@@ -130,6 +130,7 @@ def gather(
             try:
                 if row.fault:
                     raise ValueError(row.fault)
+                check_text(row.values)
                 id = clip(row.values)
                 if id in first:
                     raise ValueError(f"there is another row of this clip at {first[id]}")
@@ -145,7 +146,7 @@ def clip_of(video: object) -> str:
 
     Raises ValueError if it is neither.
     """
-    if isinstance(video, list) and video and isinstance(video[0], str):
+    if isinstance(video, list) and video and all(isinstance(frame, str) and frame for frame in video):
         name = PurePosixPath(video[0]).parent.name
     else:
         name = PurePosixPath(video).name.split(".")[0] if isinstance(video, str) else ""
@@ -181,5 +182,7 @@ def probability(values: Mapping[str, object], name: str) -> float:
 
 
 def _object(value: object, where: str) -> Row:
-    good = isinstance(value, dict)
-    return Row(values=value if good else {}, where=where, fault="" if good else "it is not a JSON object")
+    if not isinstance(value, dict):
+        return Row(values={}, where=where, fault="it is not a JSON object")
+    key = tables.repeated(value)
+    return Row(values=value, where=where, fault=f"it has the key {key!r} twice" if key else "")

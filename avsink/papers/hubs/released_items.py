@@ -28,6 +28,7 @@ from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.loaded import Loaded, collect
 from avsink.datasets.twenty_way import N_OPTIONS, TASK, names
 from avsink.papers.hubs.released_files import Released, clip_of, find, gather, probability, text
+from avsink.resources import expanded
 from avsink.sample import Media, Sample, Text
 
 __all__ = ["captions", "cases", "chats", "items", "samples"]
@@ -62,6 +63,8 @@ def chats(path: Path) -> list[Row]:
         parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
         video = next((part.get("video") for part in parts if part.get("type") == "video"), None)
         try:
+            if key := tables.repeated(chat):
+                raise ValueError(f"it has the key {key!r} twice")
             rows.append(Row(values={**user, "clip": clip_of(video), "media": video}, where=where))
         except ValueError as error:
             rows.append(
@@ -103,7 +106,7 @@ def items(*paths: Path | str) -> Released:
 
 def samples(path: Path | str, clips: Path | str) -> Loaded:
     """Read the items of the list at `path` as samples, or problems. `clips` is the folder of the mp4 files."""
-    path, folder = Path(path), Clips(Path(clips))
+    path, folder = expanded(path), Clips(expanded(clips))
 
     def convert(id: str, values: Mapping[str, object]) -> Sample:
         options = _options(values)
@@ -145,13 +148,13 @@ def cases(*paths: Path | str, write: Path | str | None = None) -> dict[str, tupl
         if sets.setdefault(case, tuple(sorted(options))) != tuple(sorted(options)):
             raise TableError(f"the items of {case} have different labels; one set of {N_OPTIONS} is expected")
     if write is not None:
-        Path(write).write_text(json.dumps(sets, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        expanded(write).write_text(json.dumps(sets, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return sets
 
 
 def captions(path: Path | str, clips: Path | str) -> Loaded:
     """Read the clips of a list to be described, as samples or problems. `clips` is the folder of the mp4 files."""
-    path, folder = Path(path), Clips(Path(clips))
+    path, folder = expanded(path), Clips(expanded(clips))
 
     def convert(id: str, values: Mapping[str, object]) -> Sample:
         label, objects = text(values, "original_label"), text(values, "objects")

@@ -162,7 +162,7 @@ def test_parameters_name_a_root_that_is_there(tmp_path):
     )
     parameters.check(given_parameters(dataset="toyworld", task="caption", selection=None), *names)
     assert "python -m avsink.datasets.fetch worldsense" in said()
-    assert "there is no folder /no/such; allowed: the path of a folder" in said(dataset_root="/no/such")
+    assert "there is no folder '/no/such'; allowed: the path of a folder" in said(dataset_root="/no/such")
     assert "dataset_root: 7" in said(dataset_root=7)
     assert "worldsense has no task 'Countin'" in said(dataset_root=str(tmp_path), task="Countin")
     assert "allowed: knockout, cross-dataset, None for all" in said(dataset_root=str(tmp_path), selection="cross-task")

@@ -33,7 +33,9 @@ def test_every_format_gives_the_same_rows(tmp_path, suffix):
         write_table(path, ROWS)
     rows = read(path, needs=["id", "list"])
     assert [dict(row.values) for row in rows] == [ROWS[0], ROWS[1], ROWS[2] | {"text": None}]
-    assert [row.where for row in rows] == [f"t.{suffix}, row {k}" for k in (1, 2, 3)]
+    assert [row.where for row in rows] == [
+        f"t.{suffix}, {'line' if suffix == 'jsonl' else 'row'} {k}" for k in (1, 2, 3)
+    ]
     assert not any(row.fault for row in rows)
     with pytest.raises(TableError, match="no column answer; it has id, text, list"):
         read(path, needs=["answer"])
@@ -85,6 +87,51 @@ def test_a_repeated_key_of_a_json_object_is_not_forgotten(tmp_path):
     (tmp_path / "t.json").write_text('{"v": {"x": 1}, "v": {"x": 2, "x": 3}}')
     found = pairs(read_json(tmp_path / "t.json"))
     assert [key for key, _ in found] == ["v", "v"] and pairs(found[1][1]) == [("x", 2), ("x", 3)]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_row_with_a_repeated_key_is_faulty(tmp_path, suffix):
+    """Of two answers, the last was taken without a word."""
+    lines = ['{"id": 1, "answer": "A"}', '{"id": 2, "answer": "A", "answer": "B"}', '{"id": 3, "in": {"x": 1, "x": 2}}']
+    path = tmp_path / f"t.{suffix}"
+    path.write_text("[" + ",".join(lines) + "]" if suffix == "json" else "\n".join(lines))
+    assert [row.fault for row in read(path)] == ["", "it has the key 'answer' twice", "it has the key 'x' twice"]
+
+
+def test_a_line_of_json_is_named_by_its_number_whatever_is_between(tmp_path):
+    (tmp_path / "t.jsonl").write_bytes('\ufeff{"id": "a\u2028b"}\r\n\r\n\n{"id": 2}\n'.encode())
+    rows = read(tmp_path / "t.jsonl")
+    assert [(row.values["id"], row.where) for row in rows] == [("a\u2028b", "t.jsonl, line 1"), (2, "t.jsonl, line 4")]
+    for line in ("[1]", "null", "1" * 5000, "[" * 100_000):
+        (tmp_path / "t.jsonl").write_text('{"id": 1}\n' + line)
+        with pytest.raises(TableError, match="t.jsonl, line 2 is not"):
+            read(tmp_path / "t.jsonl")
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_or_bytes_that_are_no_text_is_refused(tmp_path):
+    table = pyarrow.table({"id": ["1"], "answer": ["A"]})
+    pyarrow.parquet.write_table(table.append_column("answer", pyarrow.array(["B"])), tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="t.parquet has two columns of the same name: id, answer, answer"):
+        read(tmp_path / "t.parquet")
+    buffers = [None, *map(pyarrow.py_buffer, (b"\0\0\0\0\2\0\0\0", b"\xff\xfe"))]
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 1, buffers)
+    pyarrow.parquet.write_table(pyarrow.table({"id": text}), tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="t.parquet is not a parquet file, or is cut off: .*utf-8"):
+        read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a broken link"])
+def test_what_has_the_name_of_a_table_and_is_none_is_not_passed_over(tmp_path, kind):
+    """A folder called cases.json was as if there were none, and the options were others."""
+    place = tmp_path / "cases.json"
+    place.mkdir() if kind == "a folder" else place.symlink_to("nowhere")
+    for pattern in ("cases.json", "cases*.json"):
+        with pytest.raises(TableError, match=f"cases.json is {kind}, not a file"):
+            find(tmp_path, pattern)
+
+
+def test_a_message_is_short_however_long_the_cell_is():
+    assert len(str(TableError("x" * 10_000))) <= 500 and str(TableError("short")) == "short"
 
 
 @pytest.mark.parametrize("value", ["['a', 'b']", ["a", "b"], ("a", "b"), ' ["a", "b"]\n'])
