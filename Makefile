@@ -6,10 +6,10 @@ PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint sync clean
+.PHONY: help setup book test mutants lint sync clean
 
 help:  ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(PYTHON) || python3 -m venv $(VENV)
@@ -26,6 +26,9 @@ test: $(READY) lint  ## lint, then every test: the package, the notebooks, and a
 	$(PYTHON) book/scripts/make_book.py --small
 	$(PYTHON) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 		--nbmake --overwrite book/small tests
+
+mutants: $(READY)  ## put faults into a copy of the package, one by one, and see that tests notice each (not in CI)
+	$(PYTHON) tests/mutants --jobs 2
 
 lint: $(READY)  ## check style, which room imports which, and that the notebooks' two forms agree
 	$(PYTHON) -m ruff check .
