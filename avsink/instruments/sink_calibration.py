@@ -223,5 +223,5 @@ def _threshold(phi, *, width: int) -> tuple[float | None, float | None]:
     if not fits.any():
         return None, None
     best = min(np.flatnonzero(fits), key=lambda at: (share[at], -high[at] / low[at]))
-    end = high[best] if share[best] == 0 else start[best] * GAP
-    return float((low[best] * end) ** 0.5), float(share[best])
+    lower, end = (low[best], high[best]) if share[best] == 0 else (start[best], start[best] * GAP)
+    return float((lower * end) ** 0.5), float(share[best])

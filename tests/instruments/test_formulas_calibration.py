@@ -66,7 +66,11 @@ def test_dimensions_layers_and_thresholds_of_some_prompts(model, passes, limits)
     assert found.fallback == pytest.approx(math.sqrt(48 * 25**2 / 3584))
 
 
-@pytest.mark.parametrize("seed", range(90))
+# The last three of 1,500 were those with a gap that leaks, and whose lower end is the least that φ may be.
+SEEDS = (*range(90), 801, 1111, 1295)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_threshold_lies_in_the_clearest_gap(seed):
     """Random heaps of φ with gaps between them, some bridged by a few tokens."""
     phis, width = heaps(seed)
@@ -91,7 +95,7 @@ def threshold(phis, width: int, share: float = 0.1):
 
 
 def test_heaps_of_all_kinds_are_among_them():
-    found = [threshold(*heaps(seed)) for seed in range(90)]
+    found = [threshold(*heaps(seed)) for seed in SEEDS]
     leaks = [one[1] for one in found if one]
     assert found.count(None) > 20 and leaks.count(0) > 20 and sum(leak > 0 for leak in leaks) >= 5
 
