@@ -38,7 +38,7 @@ def test_frame_cap_spreads_frames_over_the_whole_clip(tmp_path):
 
 
 def test_chunks_agree_in_float32_and_float64_at_every_capped_length():
-    from avsink.media import _rate
+    from avsink.media.picture import rate as _rate
 
     for hundredths in range(6_450, 30_000, 7):
         seconds_per_grid = 2 / _rate(hundredths / 100, 2.0, 128)
