@@ -1,0 +1,186 @@
+"""Whole files to clips: survey, decode, compare. `avsink.media` says what the steps are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from avsink.media.clip import Clip, MediaError
+from avsink.media.image import image
+from avsink.media.limits import Deadline, named
+from avsink.media.opening import chosen, opened, pictures
+from avsink.media.picture import Fit, Picture, fitted
+from avsink.media.sound import Sound
+from avsink.media.survey import MICROSECOND, TOLERANCE, Span, is_announced, survey
+from avsink.media.upright import upright
+from avsink.sample import Media
+
+__all__ = ["check_beginning", "read", "read_audio", "read_clip", "read_image", "seconds"]
+
+HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")}  # images made of tiles
+EXACT = 0.001  # seconds
+COARSE = 0.01  # seconds, for containers whose clock ticks in thousandths
+
+
+def read(
+    medium: Media,
+    *,
+    fps: float,
+    max_frames: int,
+    sampling_rate: int,
+    max_seconds: float | None,
+    fit: Fit | None = None,
+) -> Clip:
+    """Decode a sample's medium according to its kind; see `read_clip` for the arguments."""
+    if medium.kind == "image":
+        picture = fitted(read_image(medium.path), fit, medium.path.name)
+        return Clip(frames=picture[None], fps=fps, fitted=fit is not None)  # [1, H, W, 3]
+    if medium.kind == "audio":
+        return read_audio(medium.path, sampling_rate=sampling_rate, max_seconds=max_seconds)
+    return read_clip(
+        medium.path,
+        fps=fps,
+        max_frames=max_frames,
+        sampling_rate=sampling_rate,
+        max_seconds=max_seconds
+        if medium.sound
+        else None,  # the limit is one of hearing: frames are sampled more slowly
+        need_sound=medium.sound,
+        fit=fit,
+    )
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Decode an image file, or the first frame of a video: uint8 [H, W, 3]."""
+    path = Path(path)
+    picture = image(path)
+    if picture is not None:
+        return picture
+    with opened(path) as container:
+        with path.open("rb") as file:
+            tiled = file.read(12)[4:] in HEIC
+        if tiled or container.format.name.endswith(("_pipe", "image2", "mjpeg")):
+            raise MediaError(f"{path.name} is a damaged image, or of a kind that is not read; save it as PNG or JPEG")
+    for frame in _decoded(path, picture=True):
+        with named(path.name):
+            return upright(frame.to_ndarray(format="rgb24"), frame, path.name)
+    raise MediaError(f"{path.name}: its picture is empty or cannot be decoded")
+
+
+def read_audio(path: Path | str, *, sampling_rate: int = 16_000, max_seconds: float | None = None) -> Clip:
+    """Decode a sound file, or the sound track of a video."""
+    return read_clip(path, sampling_rate=sampling_rate, max_seconds=max_seconds, need_picture=False)
+
+
+def read_clip(
+    path: Path | str,
+    *,
+    fps: float = 2.0,
+    max_frames: int = 128,
+    sampling_rate: int = 16_000,
+    max_seconds: float | None = None,
+    need_picture: bool = True,
+    need_sound: bool = True,
+    fit: Fit | None = None,
+) -> Clip:
+    """Decode the picture, the sound or both of one file.
+
+    Args:
+        path: The file.
+        fps: Frames to take per second of the clip.
+        max_frames: Upper limit of the number of frames; a longer clip is sampled more slowly.
+        sampling_rate: Samples per second of the waveform, in Hz.
+        max_seconds: Longest clip that is accepted; None for no limit.
+        need_picture: Whether to decode the picture.
+        need_sound: Whether to decode the sound.
+        fit: Resizes each frame that is kept, so that a large picture is never kept as it is.
+
+    Raises:
+        MediaError: If the file is missing, damaged, too long, too large, or lacks a track that is needed.
+    """
+    path = Path(path)
+    spans = survey(path, picture=need_picture, sound=need_sound, max_seconds=max_seconds)
+    longest = max(span.seconds for span in spans.values())
+    picture = Picture(spans["video"].seconds if need_picture else 0.0, fps, max_frames, fit=fit, name=path.name)
+    sound = Sound(sampling_rate, clock=need_sound and spans["audio"].clock, name=path.name)
+    with named(path.name):
+        for frame in _decoded(path, picture=need_picture, sound=need_sound, seconds=longest):
+            (picture if isinstance(frame, av.VideoFrame) else sound).add(frame)
+        for kind, span in spans.items():
+            _check_decoded(path.name, picture if kind == "video" else sound, span)
+        return Clip(
+            frames=picture.frames() if need_picture else None,
+            fps=picture.fps,
+            waveform=sound.waveform(start=picture.start if need_picture else sound.start) if need_sound else None,
+            sampling_rate=sampling_rate,
+            duration=picture.seconds if need_picture else sound.seconds,
+            fitted=fit is not None,
+        )
+
+
+def check_beginning(medium: Media) -> None:
+    """Decode an image, or the first frame of each track that a medium needs. Raises `MediaError`."""
+    if medium.kind == "image":
+        read_image(medium.path)
+        return
+    needs = {"picture": medium.kind == "video", "sound": medium.kind == "audio" or medium.sound}
+    for need in (kind for kind, needed in needs.items() if needed):  # opened for each: reading one moves past the other
+        for _ in _decoded(medium.path, picture=need == "picture", sound=need == "sound"):
+            break
+        else:
+            raise MediaError(f"{medium.path.name}: its {need} is empty or cannot be decoded")
+
+
+def seconds(path: Path) -> float:
+    """How long a file announces to be, or else is by its packets. Raises `MediaError`."""
+    with opened(path) as container:
+        if is_announced(path, container):
+            return container.duration / MICROSECOND
+        needs = {"picture": bool(pictures(container)), "sound": bool(container.streams.audio)}
+    return max((span.seconds for span in survey(path, **needs).values()), default=0.0)
+
+
+def _decoded(
+    path: Path, *, picture: bool = False, sound: bool = False, seconds: float = 0.0
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """All frames of the tracks that are asked for, in the order of the file."""
+    deadline = Deadline(path.name)
+    with opened(path) as container:
+        streams = chosen(container, path.name, picture=picture, sound=sound)
+        for packet in container.demux(streams):
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise MediaError(f"{path.name} is damaged: its decoder says so of {_place(frame)}; fetch it again")
+                deadline.check(seconds)
+                yield frame
+
+
+def _place(frame: av.VideoFrame | av.AudioFrame) -> str:
+    kind = "the picture" if isinstance(frame, av.VideoFrame) else "the sound"
+    return kind if frame.time is None else f"{kind} at {frame.time:.1f} s"
+
+
+def _check_decoded(name: str, track: Picture | Sound, span: Span) -> None:
+    """Refuse a track of which less was decoded than its packets hold, or its header counts."""
+    if track.start is None:
+        raise MediaError(f"{name}: its {track.kind} is empty or cannot be decoded")
+    if track.seconds < span.measured - TOLERANCE:
+        raise MediaError(
+            f"{name} is damaged: of {span.measured:.1f} s of {track.kind} only {track.seconds:.1f} s were decoded; "
+            "fetch it again"
+        )
+    if isinstance(track, Sound):
+        track.check_clock()
+    if span.counted and isinstance(track, Sound) and abs(track.heard - span.announced) > EXACT:
+        raise MediaError(
+            f"{name} is damaged: its header counts {span.announced:.2f} s of sound, but {track.heard:.2f} s were "
+            "decoded; fetch it again"
+        )
+    if span.plain and abs(track.end - span.end) > COARSE:
+        raise MediaError(
+            f"{name} is damaged: its sound ends at {track.end:.2f} s, but by its header at {span.end:.2f} s; fetch it "
+            "again"
+        )
