@@ -32,6 +32,7 @@ from avsink.datasets.files.sources import HUB, here, is_hub_id, locate
 from avsink.datasets.masks.object_cells import STRICTNESS
 from avsink.datasets.selections import SELECTIONS
 from avsink.models import DTYPES, card
+from avsink.models.cards import layers_of
 
 __all__ = ["ParameterError", "RULES", "check"]
 
@@ -218,6 +219,18 @@ def _whole(*, least: int, odd: bool = False, none: str = "") -> Rule:
     return rule
 
 
+def _window(value, given) -> None:
+    _whole(least=1, odd=True, none="the model card's")(value, given)
+    try:
+        layers = layers_of(card(given["model"]))
+    except (KeyError, ValueError, FileNotFoundError):
+        return  # the rule of `model` says what is wrong
+    if value is not None and layers is not None and value > layers:
+        raise ValueError(
+            f"{value} is wider than {given['model']}, which has {layers} layers; allowed: an odd number up to that"
+        )
+
+
 def _device(value, _) -> None:
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?", str(value)):
         raise ValueError(f"unknown device {_shown(value)}; allowed: auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu")
@@ -285,7 +298,7 @@ RULES: dict[str, Rule] = {
     "strictness": _strictness,
     "after": _after,
     "n_samples": _whole(least=1, none="all"),
-    "window": _whole(least=1, odd=True, none="the model card's"),
+    "window": _window,
     "seed": _whole(least=0),
     "device": _device,
     "dtype": _dtype,

@@ -53,6 +53,8 @@ def test_a_mistyped_name_is_refused_with_the_names_allowed():
         ("n_samples", "8", "a whole number"),
         ("n_samples", True, "a whole number"),
         ("window", 4, "an odd number from 1 on, or None for the model card's"),
+        ("window", 99, "99 is wider than tiny-omni, which has 8 layers"),
+        ("window", 9, "allowed: an odd number up to that"),
         ("seed", -1, "a whole number from 0 on"),
         ("device", "gpu", "auto, cpu, cuda"),
         ("dtype", "fp32", "auto, float32, bfloat16, float16"),

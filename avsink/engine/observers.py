@@ -17,6 +17,7 @@ observed run needs hardly more memory than a plain one, while `output_attentions
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,8 +25,9 @@ from torch import Tensor
 from avsink.engine.interventions import as_positions
 from avsink.engine.listeners import Listener
 from avsink.engine.record import decoder_inputs, run_decoder
+from avsink.sample import SampleError
 
-__all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "Observer", "Readers", "observe"]
+__all__ = ["ColumnMeans", "LastRow", "Maps", "Norms", "NotFinite", "Observer", "Readers", "observe", "of_sample"]
 
 WEIGHTS = 2**22  # bytes of attention weights at a time
 SMALLEST, LARGEST = 1e-12, 1e18  # norms between which float32 holds the squares
@@ -54,9 +56,24 @@ def observe(model, inputs, observers: Sequence[Observer]) -> list:
 
     Raises:
         ValueError: The inputs are padded or are not one prompt, or an observer does not fit the prompt or the model.
+        SampleError: A state that an observer needs is not finite.
     """
-    run_decoder(model, decoder_inputs(model, inputs.to(model.device)), observers)
+    with of_sample(inputs):
+        run_decoder(model, decoder_inputs(model, inputs.to(model.device)), observers)
     return [observer.result() for observer in observers]
+
+
+class NotFinite(ValueError):
+    """States that are not numbers, on which no statistic can be taken."""
+
+
+@contextmanager
+def of_sample(inputs) -> Iterator[None]:
+    """Turn a `NotFinite` into a `SampleError`, so that the sample is left out and a measurement goes on."""
+    try:
+        yield
+    except NotFinite as error:
+        raise SampleError(inputs.sample_id, str(error)) from None
 
 
 class LastRow(Observer):
@@ -159,7 +176,7 @@ class Norms(Observer):
         """Put the numbers of the rows `lost`, whose states are `rows`, into `found`."""
         finite = rows.isfinite().all(dim=-1)
         if not bool(finite.all()):
-            raise ValueError(
+            raise NotFinite(
                 f"Norms: the state of token {int(lost[~finite][0])} at the input of layer {layer} is not finite; load "
                 "the model in bfloat16 or float32"
             )

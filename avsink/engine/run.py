@@ -29,6 +29,7 @@ from avsink.engine import attention
 from avsink.engine.foreign import refuse_foreign
 from avsink.engine.interventions import Discard, Intervention, Plan, as_plan
 from avsink.engine.listeners import Listener
+from avsink.engine.observers import of_sample
 from avsink.engine.record import logits, record
 from avsink.engine.replay import replay
 from avsink.engine.schedule import Schedule
@@ -217,10 +218,11 @@ def clean_run(model, inputs, *, observers: Sequence[Listener] = (), between: boo
         ValueError: The inputs are padded, or are not one prompt.
         ForeignCode: Somebody else has put a hook on a layer (`avsink.engine.foreign`).
         RuntimeError: The decoder does what replays would miss (`avsink.engine.record`).
-        SampleError: The model's logits are not numbers.
+        SampleError: The model's logits, or states that an observer needs, are not finite.
     """
     inputs = inputs.to(model.device)
-    states, output = record(model, inputs, observers, between=between)
+    with of_sample(inputs):
+        states, output = record(model, inputs, observers, between=between)
     found = logits(model, output[-1:])[0]
     if bool(found.isnan().any()):
         raise SampleError(

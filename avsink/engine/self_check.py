@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from avsink.engine import attention
-from avsink.engine.foreign import ForeignCode
+from avsink.engine.foreign import ForeignCode, forget
 from avsink.engine.interventions import Block, Restore
 from avsink.engine.record import run_decoder
 from avsink.engine.self_check_case import EXACT, Case, Wrong
@@ -54,6 +54,7 @@ def check(model, prompts: tuple | None = None) -> None:
     Raises:
         SelfCheckFailed: At the first check that fails.
     """
+    forget(model)
     case = Case(model, prompts)
     for name, attempt in CHECKS.items():
         try:

@@ -14,6 +14,7 @@ For one sample that the model answers correctly:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import pandas as pd
 
@@ -32,15 +33,16 @@ def window(center: int, *, k: int, n_layers: int) -> range:
 
     Args:
         center: The layer in the middle.
-        k: How many layers the window has, an odd number of at most 2 n_layers - 3.
+        k: How many layers the window has, an odd number of at most 2 n_layers - 3: a wider one would be cut to all
+            layers wherever its centre is.
         n_layers: How many layers the model has.
 
     Raises:
         ValueError: `k` is not an odd number of at least 1, or the window holds all layers wherever its centre is, so
             that a sweep would tell nothing of layers.
     """
-    if k < 1 or k % 2 == 0:
-        raise ValueError(f"k: a window of {k} layers has no centre; take an odd number, such as the paper's 7")
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1 or k % 2 == 0:
+        raise ValueError(f"k: a window of {k!r} layers has no centre; take an odd number, such as the paper's 7")
     widest = max(1, 2 * n_layers - 3)
     if k > widest:
         raise ValueError(

@@ -26,7 +26,7 @@ from avsink import resources
 from avsink.models import json_files
 from avsink.models.json_files import DamagedModel, flag, number, one_of, optional, row, some, text, whole
 
-__all__ = ["CARDS", "DTYPES", "Hub", "ModelCard", "card", "write_facts"]
+__all__ = ["CARDS", "DTYPES", "Hub", "ModelCard", "card", "layers_of", "write_facts"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -205,6 +205,11 @@ def card(name: str | Path) -> ModelCard:
         if name == entry.name.split("/")[-1]:
             return _fitted(replace(entry, **facts, source=folder), facts, folder)
     return _fitted(replace(_of_family(folder), **facts, name=name, source=folder), facts, folder)
+
+
+def layers_of(entry: ModelCard) -> int | None:
+    """The number of layers that the config of a model's folder states; None for a model that is not in a folder."""
+    return _sizes(entry.source).get("num_hidden_layers") if isinstance(entry.source, Path) else None
 
 
 def write_facts(entry: ModelCard, folder: Path) -> None:

@@ -131,7 +131,9 @@ def tensors_in(folder: Path) -> dict[str, Stored]:
                     "unquantized"
                 )
             stored[name] = tensor
-    for name, shard in shard_of(folder).items():
+    if (index := shard_of(folder)) and (extra := [name for name in stored if name not in index]):
+        raise DamagedModel(f"{folder}: {INDEX} does not name {extra[0]}, which is in a weight file; {COPY_AGAIN}")
+    for name, shard in index.items():
         if name not in stored or stored[name].file.name != shard:
             raise DamagedModel(f"{folder}: {INDEX} says that {name} is in {shard}, but it is not; {COPY_AGAIN}")
     return stored

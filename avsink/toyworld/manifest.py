@@ -172,6 +172,8 @@ def _part(part: object, root: Path) -> Text | Media:
     if "text" in part:
         return Text(text=_text(part, "text"), role=_one_of(part, "role", Text))
     path = root / _inside(_text(part, "path"))
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"its file {part['path']} is a link that leads outside the folder of the manifest")
     kind, role = (_one_of(part, name, Media) for name in ("kind", "role"))
     return Media(path=path, kind=kind, role=role, sound=_field(part, "sound", bool))
 

@@ -192,3 +192,52 @@ def test_all_that_is_foreign_is_listed(model):
     found = list(foreign_code(model.hf))
     assert [where for where, _ in found] == ["model.visual", *["model.language_model.layers.0"] * 2]
     assert [what.split(".")[-1] for _, what in found] == ["steer", "steer_before", "steer"]
+
+
+class Wrapped(torch.nn.Module):
+    """A layer in another one, as programs that steer models put it there."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, *args, **kwargs):
+        output = self.layer(*args, **kwargs)
+        output[:, -1] += STEP
+        return output
+
+
+@pytest.mark.parametrize("seen_by", [clean_run, lambda model, inputs: observe(model, inputs, [])])
+def test_a_module_in_the_place_of_another_is_refused(model, inputs, seen_by):
+    run = clean_run(model, inputs)
+    model.decoder.layers[1] = Wrapped(model.decoder.layers[1])
+    for attempt in (lambda: seen_by(model, inputs), lambda: run.replay(plans(inputs))):
+        with pytest.raises(ForeignCode, match=r"layers\.1 is now a .*test_foreign\.Wrapped, and was a \w+ when"):
+            attempt()
+    model.decoder.layers[1] = model.decoder.layers[1].layer
+    clean_run(model, inputs)
+
+
+def test_another_activation_is_refused(model, inputs):
+    run = clean_run(model, inputs)
+    model.decoder.layers[2].mlp.act_fn = torch.nn.ReLU()
+    with pytest.raises(ForeignCode, match=r"layers\.2\.mlp\.act_fn is now a .*ReLU, and was a \w+ when"):
+        run.replay(plans(inputs))
+
+
+def test_a_class_whose_forward_was_exchanged_is_refused(model, inputs, monkeypatch):
+    run = clean_run(model, inputs)
+    own = type(model.decoder.layers[0]).forward
+
+    def patched(self, *args, **kwargs):
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(model.decoder.layers[0]), "forward", patched)
+    with pytest.raises(ForeignCode, match=r"layers\.0 has the replaced forward .*patched in its class"):
+        run.replay(plans(inputs))

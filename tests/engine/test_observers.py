@@ -10,6 +10,7 @@ from tiny import TinyModel, prompt
 from avsink.engine import observers as module
 from avsink.engine.observers import ColumnMeans, LastRow, Maps, Norms, observe
 from avsink.engine.run import clean_run
+from avsink.sample import SampleError
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,16 @@ def test_maps_keep_the_strongest_weight_of_each_square(model, inputs, eager, blo
 def test_maps_of_missing_layers_are_refused(model, inputs):
     with pytest.raises(ValueError, match="no layer 9"):
         observe(model, inputs, [Maps([1, 9])])
+
+
+def test_a_sample_whose_states_are_not_finite_is_left_out_by_name(inputs):
+    model = TinyModel()
+    with torch.no_grad():
+        model.decoder.layers[0].mlp.down_proj.weight[0, 0] = float("inf")
+    for attempt in (
+        lambda: observe(model, inputs, [Norms([3])]),
+        lambda: clean_run(model, inputs, observers=[Norms()]),
+    ):
+        with pytest.raises(SampleError, match=r"at the input of layer 1 is not finite") as error:
+            attempt()
+        assert error.value.sample_id == inputs.sample_id

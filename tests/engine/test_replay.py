@@ -6,6 +6,7 @@ from tiny import TinyModel, prompt
 
 from avsink.engine import attention, partial_softmax, replay, replay_attention
 from avsink.engine import run as runs
+from avsink.engine.foreign import forget
 from avsink.engine.interventions import Block, Discard, Restore, Reweight
 from avsink.engine.key_partition import KeyPartition
 from avsink.engine.run import clean_run
@@ -68,7 +69,9 @@ def test_less_memory_means_fewer_rows_at_a_time(model, run, other, monkeypatch):
             kind = type(model.decoder.layers[0])
             own = kind.forward
             patch.setattr(kind, "forward", lambda self, x, **kw: (seen.append(x.shape[1]), own(self, x, **kw))[1])
+            forget(model)  # an exchanged class would be refused, too
             run.replay(plans, **kwargs)
+        forget(model)
         return max(seen), sum(seen)
 
     (many, work), (few, more) = longest(), longest(max_bytes=1)

@@ -25,6 +25,7 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import (
 )
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeThinkerTextModel
 
+from avsink.engine.foreign import forget
 from avsink.engine.interventions import Block, Restore
 from avsink.engine.run import clean_run
 from avsink.testing.random_decoder import BareModel, bare_inputs, bare_model
@@ -273,6 +274,7 @@ def test_a_mask_that_a_layer_makes_itself_is_refused(model, monkeypatch):
         return own(self, hidden_states, **kwargs | {"attention_mask": mask})
 
     monkeypatch.setattr(Qwen2_5OmniAttention, "forward", forward)
+    forget(model)  # as if the class were like that
     with pytest.raises(ValueError, match="more than causal"):
         clean_run(model, inputs)
     with pytest.raises(RuntimeError, match="asks for attention with attention_mask of shape"):
@@ -316,6 +318,7 @@ def test_a_layer_that_attends_twice_is_refused(model, monkeypatch):
     monkeypatch.setattr(
         Qwen2_5OmniAttention, "forward", lambda self, *args, **kwargs: [own(self, *args, **kwargs) for _ in "12"][0]
     )
+    forget(model)  # as if the class were like that
     for attempt in (lambda: run.replay([Block([3], [40], [0])]), lambda: clean_run(model, inputs)):
         with pytest.raises(RuntimeError, match="layer 0 called the attention function 'avsink' 2 times"):
             attempt()

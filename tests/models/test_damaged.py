@@ -142,6 +142,9 @@ def test_an_index_that_is_wrong_of_a_tensor_is_named(shards):
         assert f"{INDEX} says that {next(iter(where))} is in {next(iter(where.values()))}, but it is not" in refusal(
             shards
         )
+    fewer = {other: shard for other, shard in said["weight_map"].items() if other != name}
+    (shards / INDEX).write_text(json.dumps({"weight_map": fewer}))
+    assert f"{INDEX} does not name {name}, which is in a weight file" in refusal(shards)
     for where in (None, [], {}, {name: 5}, {name: "../copy/model-1.safetensors"}):
         (shards / INDEX).write_text(json.dumps({"weight_map": where}))
         assert f"{INDEX} has no weight_map" in refusal(shards)

@@ -182,3 +182,13 @@ def test_a_scene_is_whole_or_refused(change, reason):
     assert scene_of(truth).duration == 4
     with pytest.raises(ValueError, match=reason):
         scene_of(truth | change)
+
+
+def test_a_link_that_leads_out_of_the_manifests_folder_is_refused(write, tmp_path):
+    row = json.loads(json.dumps(_rows()[0]))
+    part = next(part for part in row["parts"] if "path" in part)
+    part["path"] = "elsewhere/clip.mp4"
+    root = write([row])
+    (root / "elsewhere").symlink_to(tmp_path.parent)
+    with pytest.raises(ValueError, match="elsewhere/clip.mp4 is a link that leads outside the folder"):
+        read_manifest(root)
