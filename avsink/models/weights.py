@@ -79,6 +79,8 @@ def from_folder(
     """
     stored = {name: tensor for name, tensor in tensors_in(folder).items() if not _begins(name, left_out)}
     tied = _compare(model_class, config, folder, stored)
+    if (index := shard_of(folder)) and (extra := [name for name in stored if name not in index]):
+        raise DamagedModel(f"{folder}: {INDEX} does not name {extra[0]}, which is in a weight file; {COPY_AGAIN}")
     hf, info = made_by_transformers(
         lambda: model_class.from_pretrained(
             folder, dtype=dtype, device_map=device_map, use_safetensors=True, output_loading_info=True, **SAFE
@@ -131,9 +133,7 @@ def tensors_in(folder: Path) -> dict[str, Stored]:
                     "unquantized"
                 )
             stored[name] = tensor
-    if (index := shard_of(folder)) and (extra := [name for name in stored if name not in index]):
-        raise DamagedModel(f"{folder}: {INDEX} does not name {extra[0]}, which is in a weight file; {COPY_AGAIN}")
-    for name, shard in index.items():
+    for name, shard in shard_of(folder).items():
         if name not in stored or stored[name].file.name != shard:
             raise DamagedModel(f"{folder}: {INDEX} says that {name} is in {shard}, but it is not; {COPY_AGAIN}")
     return stored

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import TinyModel, prompt
 
+from avsink.engine.foreign import forget
 from avsink.engine.run import clean_run
 from avsink.instruments import replay_cost
 from avsink.instruments.knockout import window
@@ -36,12 +37,15 @@ def test_what_is_said_to_be_computed_is_computed(model, run, monkeypatch):
         return found
 
     monkeypatch.setattr(kind, "forward", counting)  # of the class, since hooks are refused
+    forget(model)  # an exchanged class would be refused, too
     for name in ("Question↛Last", "Audio↮Video", "Video↛Question"):
         rows = replay_cost.computed(run, k=3, pathways=[name], centres=[2])
         left.clear()
         run.replay([PATHWAYS[name].plan(run.inputs.layout, layers=window(2, k=3, n_layers=4))])
         assert left == rows.groupby("layer")["tokens"].sum().tolist()
         assert (rows["stop"] - rows["start"] == rows["tokens"]).all()
+    monkeypatch.undo()
+    forget(model)
 
 
 def test_savings_add_up(run):
