@@ -50,4 +50,6 @@ def named(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise MediaError(f"{name} cannot be decoded: it is damaged or not a media file ({reason})") from None
+        raise MediaError(
+            f"{name} cannot be decoded: it is damaged or not a media file ({reason}); fetch it again"
+        ) from None

@@ -21,6 +21,7 @@ from avsink.sample import Media
 __all__ = ["check_beginning", "read", "read_audio", "read_clip", "read_image", "seconds"]
 
 HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")}  # images made of tiles
+STATED = {"matroska,webm"}  # whose header says how large the picture is, besides the codec's own
 EXACT = 0.001  # seconds
 COARSE = 0.01  # seconds, for containers whose clock ticks in thousandths
 
@@ -150,10 +151,17 @@ def _decoded(
     deadline = Deadline(path.name)
     with opened(path) as container:
         streams = chosen(container, path.name, picture=picture, sound=sound)
+        context = streams[0].codec_context
+        stated = (context.width, context.height) if picture and container.format.name in STATED else None
         for packet in container.demux(streams):
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise MediaError(f"{path.name} is damaged: its decoder says so of {_place(frame)}; fetch it again")
+                if stated and isinstance(frame, av.VideoFrame) and (frame.width, frame.height) != stated:
+                    raise MediaError(
+                        f"{path.name} shows {frame.width} x {frame.height} pixels, but its header says {stated[0]} x "
+                        f"{stated[1]}: it is damaged, or its picture changes its size; encode it again"
+                    )
                 deadline.check(seconds)
                 yield frame
 

@@ -28,7 +28,7 @@ TOLERANCE = 0.5  # seconds that a container may announce after its last frame: e
 SLACK = 0.1  # seconds over the model's limit that are only a codec's padding
 GUESSED = RAW - {"flac"} | {"h264", "hevc", "m4v", "mpegvideo"}  # lengths, from a rate of bits
 COUNTED = {"flac", "wav"}  # whose header counts the samples of the sound
-ENOUGH = 50  # packets, to tell how many there are a second
+ENOUGH = 8  # packets, to tell how many there are a second
 
 
 @dataclass(kw_only=True)
