@@ -12,11 +12,16 @@ import av
 
 from avsink.media.clip import MediaError
 
-__all__ = ["RAW", "Chain"]
+__all__ = ["RAW", "Chain", "is_padding"]
 
 RAW = {"aac", "ac3", "dts", "eac3", "flac", "mp3"}
 FIRST = (b"\xff", b"\x0b\x77", b"\x7f\xfe", b"fLaC", b"ID3")
 LAST = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3")
+
+
+def is_padding(data: bytes) -> bool:
+    """Whether bytes after the last packet, which FFmpeg may give as one more, are a tag or nothing."""
+    return not data.strip(b"\0\r\n ") or data.startswith(LAST)
 
 
 class Chain:
@@ -29,15 +34,15 @@ class Chain:
             self._refuse()
 
     def add(self, packet: av.Packet) -> None:
-        """Raise `MediaError` if there is something between this packet and the one before."""
-        if self._end not in (None, packet.pos):
+        """Raise `MediaError` if this is no packet of sound, or something is between it and the one before."""
+        if self._end not in (None, packet.pos) or not bytes(packet).startswith(FIRST):
             self._refuse()
         self._end = None if packet.pos is None else packet.pos + packet.size
 
     def close(self) -> None:
         """Raise `MediaError` if something other than a tag follows the last packet."""
         rest = b"" if self._end is None else self._bytes(self._end)
-        if rest.strip(b"\0\r\n ") and not rest.startswith(LAST):
+        if not is_padding(rest):
             self._refuse()
 
     def _bytes(self, at: int) -> bytes:
@@ -47,5 +52,6 @@ class Chain:
 
     def _refuse(self) -> None:
         raise MediaError(
-            f"{self._path.name} is damaged or cut off: some of it belongs to no packet of sound; fetch it again"
+            f"{self._path.name} holds bytes that belong to no packet of sound: it is damaged, or something was added; "
+            "fetch it again, or encode it again"
         )

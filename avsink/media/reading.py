@@ -13,6 +13,7 @@ from avsink.media.image import image
 from avsink.media.limits import Deadline, named
 from avsink.media.opening import chosen, opened, pictures
 from avsink.media.picture import Fit, Picture, fitted
+from avsink.media.raw import RAW, is_padding
 from avsink.media.sound import Sound
 from avsink.media.survey import MICROSECOND, TOLERANCE, Span, is_announced, survey
 from avsink.media.upright import upright
@@ -154,6 +155,8 @@ def _decoded(
         context = streams[0].codec_context
         stated = (context.width, context.height) if picture and container.format.name in STATED else None
         for packet in container.demux(streams):
+            if packet.size and container.format.name in RAW and is_padding(bytes(packet)):
+                continue
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise MediaError(f"{path.name} is damaged: its decoder says so of {_place(frame)}; fetch it again")

@@ -3,7 +3,7 @@
 | format | what says how long the file is |
 |---|---|
 | mp4, mov, m4a | the sizes of its boxes (`mp4`) |
-| wav, avi; aiff | the size in the RIFF or FORM header |
+| wav, avi; aiff | the size in the RIFF or FORM header; the chunks of an avi (`avi`) |
 | mkv, webm | the sizes of its elements (`matroska`) |
 | ogg, opus | the size and the checksum of each page |
 | mp3 | the number of bytes in the Xing or Info header |
@@ -19,11 +19,11 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from avsink.media import matroska, mp4
+from avsink.media import avi, matroska, mp4
 
 __all__ = ["fault", "fewest_packets", "is_open_ended"]
 
-UNKNOWN = (0, 2**32 - 1)  # what writers to a pipe leave in a header of 32 bits
+PIPED = 0x7FFF0000  # writers to a pipe leave 0 in a header of 32 bits, or something from here on
 MATROSKA = b"\x1a\x45\xdf\xa3"
 PAGE = 27  # bytes of the header of an Ogg page, before its table of segments
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -43,9 +43,11 @@ def fault(path: Path) -> str:
             return _fault_of_matroska(path)
         if head[:4] in (b"RIFF", b"FORM"):
             announced = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
-            if announced not in UNKNOWN and announced + 8 > size:
+            if not _is_piped(announced, size) and announced + 8 > size + announced % 2:  # a last byte may be uncounted
                 return CUT_OFF
-            return _fault_of_wav(file, size, announced in UNKNOWN) if head[8:] == b"WAVE" else ""
+            if head[8:] == b"AVI ":
+                return BROKEN if not _is_piped(announced, size) and avi.is_broken(path) else ""
+            return _fault_of_wav(file, size, _is_piped(announced, size)) if head[8:] == b"WAVE" else ""
         if head[:4] == b"OggS":
             return _fault_of_ogg(file, size)
         if head[4:8] == b"ftyp":
@@ -65,7 +67,12 @@ def is_open_ended(path: Path) -> bool:
     """Whether a RIFF file was written into a pipe, so that the durations in its header are not known either."""
     with path.open("rb") as file:
         head = file.read(8)
-    return head[:4] == b"RIFF" and int.from_bytes(head[4:], "little") in UNKNOWN
+    return head[:4] == b"RIFF" and _is_piped(int.from_bytes(head[4:], "little"), path.stat().st_size)
+
+
+def _is_piped(announced: int, size: int) -> bool:
+    """Whether the size in a RIFF header is one that was not known when it was written."""
+    return announced == 0 or announced >= max(PIPED, size)
 
 
 def _fault_of_matroska(path: Path) -> str:

@@ -18,7 +18,7 @@ import av
 from avsink.media.clip import MediaError
 from avsink.media.limits import FRAMES_A_SECOND, Deadline
 from avsink.media.opening import chosen, opened
-from avsink.media.raw import RAW, Chain
+from avsink.media.raw import RAW, Chain, is_padding
 from avsink.media.structure import fewest_packets, is_open_ended
 
 __all__ = ["MICROSECOND", "TOLERANCE", "Span", "is_announced", "survey"]
@@ -99,7 +99,7 @@ def survey(path: Path, *, picture: bool, sound: bool, max_seconds: float | None 
         open_ended = is_open_ended(path)
         chain = Chain(path) if container.format.name in RAW else None
         for packet in container.demux():
-            if not packet.size:
+            if not packet.size or (chain and is_padding(bytes(packet))):
                 continue
             span = spans[packet.stream_index]
             span.add(packet)
@@ -153,8 +153,7 @@ def _check(name: str, stream: av.stream.Stream, spans: list[Span]) -> None:
     length = span.measured / span.packets
     if missing and span.filled < span.measured - length / 2:
         raise MediaError(f"{name} is damaged: its {kind} lacks some of the packets that it lists; fetch it again")
-    exact = missing or "avi" in formats  # where time is the number of packets
-    if reached < span.announced - (length / 2 if exact else TOLERANCE):
+    if reached < span.announced - (length / 2 if missing else TOLERANCE):
         raise MediaError(
             f"{name} is cut off: it has {reached:.1f} s of {kind}, but announces {span.announced:.1f} s; fetch it again"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import av
 import numpy as np
 import pytest
@@ -74,6 +76,42 @@ def test_a_wav_from_a_pipe_is_whole(tmp_path):
     assert np.abs(read_audio(path).waveform - tune()).max() < 1e-4
     path.write_bytes(path.read_bytes()[:4] + bytes(4) + path.read_bytes()[8:])
     assert np.abs(read_audio(path).waveform - tune()).max() < 1e-4
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x80000000])
+def test_a_wav_whose_writer_guessed_its_size_is_whole(tmp_path, size):
+    """As other programs leave the two sizes when they write into a pipe."""
+    path = record(tmp_path / "tune.wav", waveform=tune(), audio="pcm_s16le")
+    content = path.read_bytes()
+    at = content.index(b"data")
+    samples = content[at + 8 : at + 8 + 2 * len(tune())]
+    path.write_bytes(
+        b"RIFF" + struct.pack("<I", size + at - 4) + content[8:at] + b"data" + struct.pack("<I", size) + samples
+    )
+    assert np.abs(read_audio(path).waveform - tune()).max() < 1e-4
+
+
+@pytest.mark.parametrize("video", ["libx264", "mpeg4", "mjpeg"])
+@pytest.mark.parametrize("audio", ["libmp3lame", "aac", "ac3"])
+def test_an_avi_with_compressed_sound_is_whole(tmp_path, video, audio):
+    """Its header counts packets that hold nothing, to keep the tracks in step."""
+    long = np.concatenate([scene()] * 4)
+    path = record(
+        tmp_path / "clip.avi", frames=long, waveform=tune(8.0, rate=48_000), rate=48_000, video=video, audio=audio
+    )
+    assert len(read_clip(path, fps=8, max_frames=100).frames) >= 62
+
+
+def test_a_lost_packet_of_an_avi_is_noticed(tmp_path):
+    """Time is the number of packets there, so that all that follows would come early."""
+    path = both(tmp_path / "clip.avi", video="mjpeg", audio="pcm_s16le")
+    whole = path.read_bytes()
+    packets = [at for at in range(len(whole)) if whole[at : at + 4] == b"01wb" and at < whole.index(b"idx1")]
+    for at in (packets[1], packets[len(packets) // 2]):
+        for name in (b"07wb", b"xxxx", b"JUNK"):
+            path.write_bytes(whole[:at] + name + whole[at + 4 :])
+            with pytest.raises(MediaError, match=r"^clip\.avi is damaged"):
+                read_clip(path)
 
 
 def test_an_avi_from_a_pipe_is_whole(tmp_path):
