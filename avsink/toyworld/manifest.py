@@ -125,7 +125,9 @@ def _line(text: str, where: str, root: Path, first: dict[str, str]) -> Line:
             _inside(name)
             if not isinstance(digest, str):
                 raise ValueError(f"the sum of {name} is {digest!r}; a SHA-256 sum is expected")
-    except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError
+    except json.JSONDecodeError as error:
+        return Line(where=where, id=id, fault=f"it is not JSON at character {error.colno}: {error.msg}")
+    except (ValueError, RecursionError) as error:
         return Line(where=where, id=id, fault=str(error))
     return Line(where=where, id=id, part=part, sample=sample, files=files)
 
