@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import chromium  # noqa: F401  # one for all files: a second one cannot be started beside it
 from pages import PAGES, SMALL
 from samples import write_clip, write_image
 
@@ -20,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, which no test has imp
 LONG = (
     "papers/test_taught_hubs.py",
     "test_book.py",
+    "test_hostile_page.py",
     "results/test_over_samples.py",
     "test_make_book.py",
     "test_benchmarks.py",

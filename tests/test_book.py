@@ -15,13 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-import browser
 import make_book
 import pages
 import pytest
 from browser import Visit
 
-chromium = browser.chromium
 STATIC = make_book.ROOT / "book/_static"
 PATIENCE = 600  # seconds until all small notebooks have been executed by this or another process
 

@@ -11,7 +11,6 @@ import inspect
 import shutil
 from pathlib import Path
 
-import browser
 import make_book
 import nbformat
 import pytest
@@ -23,7 +22,6 @@ from published import speakerbench_csv, speakerbench_media, speakerbench_row
 import avsink
 from avsink.sample import Sample
 
-chromium = browser.chromium
 V4 = nbformat.v4
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 EVIL = (
