@@ -1,10 +1,10 @@
 """Does a measurement show what the paper reports? Rules on intervals, written down before there are numbers.
 
 1. A *rule* states a claim of the paper, where it is made, and a condition on the 95 % intervals of the measured rows;
-2. `judge` applies rules to rows. The outcome is **supported**, **not supported**, or **inconclusive** if the intervals
-   are too wide to tell;
+2. `judge` applies rules to rows. The outcome is **supported**, **not supported**, or a word that says why nothing can
+   be said, such as **too wide**; `SETTLES` says of each such word what would settle the question;
 3. `conclude` joins the verdicts on the parts of a claim: supported if all parts are supported, not supported if at
-   least one part is not supported, else inconclusive.
+   least one part is not supported, else the most frequent of the other words.
 
 The kinds of rules are in `avsink.results.rules`, the papers' statements in `avsink.papers.flow.claims` and
 `avsink.papers.hubs.claims`.
@@ -14,17 +14,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 __all__ = [
-    *("MARGIN", "Outcome", "Rule", "Verdict", "any_of", "conclude", "every_of", "judge", "most_of"),
+    *("MARGIN", "SETTLES", "Found", "Outcome", "Rule", "Verdict", "any_of", "conclude", "every_of", "judge", "most_of"),
     *("outcome", "rules_table", "verdicts_table"),
 ]
 
-Outcome = Literal["supported", "not supported", "inconclusive"]
+Outcome = Literal[
+    "supported",
+    "not supported",
+    "too wide",
+    "too few",
+    "no control",
+    "nothing to restore",
+    "no room",
+    "nothing discarded",
+    "one layer",
+    "not measured",
+]
+SETTLES: dict[str, str] = {
+    "too wide": "more samples: the interval lies on both sides of the bar",
+    "too few": "more samples",
+    "no control": "a pathway on the same samples whose blocking is seen to cost something",
+    "nothing to restore": "samples, or a threshold τ, with tokens of this kind whose restoring can matter",
+    "no room": "samples whose answer is less certain, or a baseline that is better than guessing",
+    "nothing discarded": "a model that stops needing these tokens before its last layer",
+    "one layer": "a deeper model, in which the layers of this statement differ",
+    "not measured": "a run that measures it",
+}
+"""Word for why nothing can be said -> what would settle it."""
 MARGIN = 0.1  # of the answer's probability: smaller changes count as none
+
+
+class Found(NamedTuple):
+    """What a rule finds in measured rows.
+
+    Attributes:
+        outcome: The outcome.
+        measured: The number that it follows from, to be read alone: measure, unit, interval, bar, n.
+    """
+
+    outcome: Outcome
+    measured: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +69,13 @@ class Rule:
         claim: The statement.
         where: Its place in the paper.
         condition: When it is supported, in words.
-        test: Measured rows -> the outcome, and what was measured, in words.
+        test: Measured rows -> what is found in them.
     """
 
     claim: str
     where: str
     condition: str
-    test: Callable[[pd.DataFrame], tuple[Outcome, str]]
+    test: Callable[[pd.DataFrame], Found]
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,11 @@ class Verdict:
     where: str
     verdict: Outcome
     because: str
+
+    @property
+    def settle(self) -> str:
+        """What would settle the question; "" for a verdict that does."""
+        return SETTLES.get(self.verdict, "")
 
     def __str__(self) -> str:
         return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}"
