@@ -8,8 +8,14 @@ hundreds of tokens. Both forms are tokenised, so the groups can be found exactly
 3. `align`: walk through text tokens and expanded tokens together. A placeholder takes every expanded token up to the
    text token that follows it; every other text token must reappear unchanged;               -> piece of each token [N]
 4. inside a medium's piece, the model's placeholder ids tell video from audio. Video tokens are split into temporal
-   grids (`frames`), audio tokens into chunks of consecutive positions (`audio_chunks`);
+   grids (`frames`), audio tokens into chunks of consecutive positions (`audio_chunks`). The rest of the piece are the
+   medium's *delimiters*, the begin and end tokens that are written around every placeholder;
 5. `check`: the groups must cover the prompt and must not overlap.
+
+A delimiter has no modality: `video` and `audio` are placeholders alone. But it belongs to its medium. Flow appendix
+D.3.1 cuts a prompt at the placeholders of its *text*, such as [img1], into media spans and text spans; what the
+processor makes of [img1] is the image with its delimiters. So a candidate, and the reference, is the whole span of its
+medium.
 
 Positions are sorted LongTensors, never (start, end) ranges, because some families interleave token by token. Images
 count as video: both are what the model sees.
@@ -74,12 +80,13 @@ class TokenLayout:
             interleaved input, only the segment that states the task (Flow section 5.1).
         option_letters: The position of each option's letter.
         options: The positions of each option's whole line.
-        candidates: The tokens of each candidate of an interleaved input.
-        reference: The tokens of its reference.
+        candidates: The span of each candidate of an interleaved input: its media tokens with their delimiters.
+        reference: The span of its reference, likewise.
+        labels: The texts that name candidates ("first"), with whatever else is neither question nor option.
         header: The template between the user's text and the last token.
         last: The final token, where the answer is predicted, (1,).
-        other: Tokens in none of the papers' groups: delimiters of media, labels, and the option lines of interleaved
-            inputs.
+        other: Tokens in none of the papers' groups: the delimiters of a clip, labels, and the option lines of
+            interleaved inputs.
         answer: The index of the right option.
         correct: The index of the candidate that the right option names.
     """
@@ -95,11 +102,17 @@ class TokenLayout:
     options: tuple[Tensor, ...]
     candidates: tuple[Tensor, ...]
     reference: Tensor
+    labels: Tensor
     header: Tensor
     last: Tensor
     other: Tensor
     answer: int | None = None
     correct: int | None = None
+
+    @property
+    def media(self) -> Tensor:
+        """All video and audio tokens, and the delimiters of candidates and reference."""
+        return _joined([self.video, self.audio, *self.candidates, self.reference]).unique()
 
     @property
     def true_candidate(self) -> Tensor:
@@ -164,9 +177,9 @@ class TokenLayout:
             ValueError: If not.
         """
         groups = self.groups()
-        whole = ("system", "video", "audio", "question", "other", "header", "last")
+        whole = ("system", "question", "other", "header", "last")
         for name, parts, all_of_it in (
-            ("prompt", [groups[part] for part in whole], torch.arange(self.n)),
+            ("prompt", [self.media, *(groups[part] for part in whole)], torch.arange(self.n)),
             ("video", [groups["frames"]], self.video),
             ("audio", [groups["audio_chunks"]], self.audio),
         ):
@@ -174,10 +187,10 @@ class TokenLayout:
                 raise ValueError(
                     f"the parts of the {name} overlap or leave tokens out; check the pieces of the family's adapter"
                 )
-        if not torch.isin(_joined([*self.candidates, self.reference]), _joined([self.video, self.audio])).all():
-            raise ValueError(
-                "candidates and reference must be video or audio tokens; check the pieces of the family's adapter"
-            )
+        for name, spans in (("candidates", self.candidates), ("reference", (self.reference,))):
+            for span in spans:
+                if len(span) and not torch.isin(span, _joined([self.video, self.audio])).any():
+                    raise ValueError(f"{name} without video or audio tokens; check the pieces of the family's adapter")
 
     @classmethod
     def build(
@@ -222,6 +235,8 @@ class TokenLayout:
         interleaved = any(p.medium.role != "clip" for p in media)
         asked = ("question",) if interleaved else ("question", "letter", "option", "suffix")
         lines = sorted({p.option for p in pieces if p.option is not None})
+        candidates = tuple(of(lambda q, p=p: q is p) for p in media if p.medium.role == "candidate")
+        reference = of(lambda p: p.role == "medium" and p.medium.role == "reference")
         end = of(lambda p: p.role == "header")
         layout = dict(
             system=of(lambda p: p.role == "system"),
@@ -234,7 +249,7 @@ class TokenLayout:
         built = cls(
             n=len(ids),
             **layout,
-            other=_complement(_joined(layout.values()), len(ids)),
+            other=_complement(_joined([*layout.values(), *candidates, reference]), len(ids)),
             frames=tuple(
                 frame
                 for p, size in zip(visual, grids, strict=True)
@@ -246,8 +261,9 @@ class TokenLayout:
                 for k in lines
             ),
             options=tuple(of(lambda p, k=k: p.option == k) for k in lines),
-            candidates=tuple(of(lambda q, p=p: q is p, seen | heard) for p in media if p.medium.role == "candidate"),
-            reference=of(lambda p: p.medium is not None and p.medium.role == "reference", seen | heard),
+            candidates=candidates,
+            reference=reference,
+            labels=of(lambda p: p.role == "label"),
             answer=answer,
             correct=correct,
         )

@@ -73,20 +73,27 @@ def test_interleaved_input_has_candidates_reference_and_structure(model, clips):
     inputs = model.prepare(matching_sample(clips))
     layout, ids = inputs.layout, inputs.tensors["input_ids"][0]
     assert layout.structure == ("candidates", "question", "reference")
-    assert [ids[c].unique().tolist() for c in layout.candidates] == [[model.hf.config.image_token_id]] * 4
-    assert ids[layout.reference].unique().tolist() == [model.hf.config.audio_token_id]
+    image = "<|vision_bos|>" + "<|IMAGE|>" * 9 + "<|vision_eos|>"
+    audio = "<|audio_bos|>" + "<|AUDIO|>" * len(layout.audio) + "<|audio_eos|>"
+    assert [decoded(model, inputs, c) for c in layout.candidates] == [image] * 4
+    assert decoded(model, inputs, layout.reference) == audio
     assert decoded(model, inputs, layout.question) == "Which one fits?"
     assert torch.equal(layout.non_option_question, layout.question)
     assert decoded(model, inputs, layout.true_option) == "C"
-    assert len(layout.frames) == 4 and torch.equal(torch.cat(layout.candidates), layout.video)
+    assert (
+        len(layout.frames) == 4
+        and not torch.isin(torch.cat([*layout.candidates, layout.reference]), layout.other).any()
+    )
+    placeholders = torch.isin(ids, torch.tensor([model.hf.config.image_token_id, model.hf.config.audio_token_id]))
+    assert torch.equal(torch.cat([layout.video, layout.audio]).sort().values, placeholders.nonzero()[:, 0])
     assert "[1] " in decoded(model, inputs, layout.other) and "A. first" in decoded(model, inputs, layout.other)
 
 
 def test_other_direction_of_matching(model, clips):
     layout = model.prepare(matching_sample(clips, reference="image")).layout
-    # 1, 1.5, 2 and 2.5 seconds at 5 tokens a second, and one image of 3 x 3
-    assert [len(c) for c in layout.candidates] == pytest.approx([5, 7.5, 10, 12.5], abs=1)
-    assert len(layout.reference) == 9 and torch.equal(layout.reference, layout.video)
+    # 1, 1.5, 2 and 2.5 seconds at 5 tokens a second, and one image of 3 x 3; each with its two delimiters
+    assert [len(c) for c in layout.candidates] == pytest.approx([7, 9.5, 12, 14.5], abs=1)
+    assert len(layout.reference) == 11 and torch.equal(layout.reference[1:-1], layout.video)
 
 
 def test_question_before_the_clip(model, clips):

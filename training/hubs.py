@@ -1,4 +1,4 @@
-"""Hubs: tokens of a clip that are taught to be sinks, of two kinds (Hubs sections 3.3 and 4).
+"""Hubs: media tokens that are taught to be sinks, of two kinds (Hubs, tables 1 and 2).
 
 The model card says where they are and of which kind (`ModelCard.hubs`). Taught about them:
 
@@ -13,6 +13,9 @@ The model card says where they are and of which kind (`ModelCard.hubs`). Taught 
    first it is enough to read one kind (`together`); in the last stage each kind must be read (`apart`);
 5. *text reads the cross-modal hubs*: in most lessons on the sounding object, text can read no other media token
    (`teaching`).
+
+In an interleaved prompt the same places are hubs, counted over its images and its sounds. What one sense knows of the
+other has no second to belong to there, so step 3 is left out: such a hub is a sink that others read, and holds nothing.
 """
 
 from __future__ import annotations
@@ -50,8 +53,8 @@ class HubLesson:
     Attributes:
         at: Positions of all hubs, [h].
         crossmodal: Positions of the hubs that text may read, [c].
-        sources: What each hub reads, bool [h, n].
-        labels: The class that each hub should then know, or `IGNORE`, int64 [b, h].
+        sources: What each hub reads, bool [h, n]; None in interleaved prompts.
+        labels: The class that each hub should then know, or `IGNORE`, int64 [b, h]; None in interleaved prompts.
         together: Positions of the media tokens that have a hub to read, [r], and the hubs that they read, bool [r, n].
         apart: The same for each kind of hub.
         media: Positions of all media tokens, [m].
@@ -60,8 +63,8 @@ class HubLesson:
 
     at: torch.Tensor
     crossmodal: torch.Tensor
-    sources: torch.Tensor
-    labels: torch.Tensor
+    sources: torch.Tensor | None
+    labels: torch.Tensor | None
     together: tuple[torch.Tensor, torch.Tensor]
     apart: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     media: torch.Tensor
@@ -69,23 +72,48 @@ class HubLesson:
 
 
 def hub_lesson(
-    hubs: Sequence[Hub], video: np.ndarray, audio: np.ndarray, seen: np.ndarray, heard: np.ndarray, n: int
+    hubs: Sequence[Hub],
+    video: np.ndarray,
+    audio: np.ndarray,
+    n: int,
+    *,
+    seen: np.ndarray | None = None,
+    heard: np.ndarray | None = None,
 ) -> HubLesson:
-    """Work out what hubs should do.
+    """Work out what hubs should do. Hubs in parts that the prompt does not have are left out.
 
     Args:
         hubs: The hubs of the model card.
-        video: Positions of the video tokens, [seconds, tokens].
-        audio: Positions of the audio tokens, [seconds, tokens].
-        seen: The class seen in each second, [b, seconds].
-        heard: The class heard in each second, [b, seconds].
+        video: Positions of the video tokens, [seconds or images, tokens].
+        audio: Positions of the audio tokens, [seconds or sounds, tokens].
         n: Tokens of the prompt.
+        seen: For a clip, the class seen in each second, [b, seconds].
+        heard: The class heard in each second, likewise.
     """
-    tokens, classes = {"video": video, "audio": audio}, {"video": seen, "audio": heard}
-    at, sources, labels = [], np.zeros((len(hubs), n), dtype=bool), []
-    for row, hub in enumerate(hubs):
-        own = tokens[hub.modality][hub.part, hub.offset]
-        at.append(own)
+    tokens = {"video": video, "audio": audio}
+    hubs = [hub for hub in hubs if hub.part < len(tokens[hub.modality])]
+    at = np.array([tokens[hub.modality][hub.part, hub.offset] for hub in hubs])
+    held = None if seen is None else _held(hubs, at, tokens, {"video": seen, "audio": heard}, n)
+    media = np.sort(np.concatenate([video.ravel(), audio.ravel()]))
+    kinds = np.zeros(len(media), dtype=int)
+    kinds[np.searchsorted(media, at)] = [1 + KINDS.index((hub.modality, hub.kind)) for hub in hubs]
+    crossmodal = at[[hub.kind == "cross-modal" for hub in hubs]]
+    return HubLesson(
+        at=torch.from_numpy(at),
+        crossmodal=torch.from_numpy(np.sort(crossmodal)),
+        sources=held and held[0],
+        labels=held and held[1],
+        together=_readers(hubs, at, tokens, ("unimodal", "cross-modal"), n),
+        apart=tuple(_readers(hubs, at, tokens, (kind,), n) for kind in ("unimodal", "cross-modal")),
+        media=torch.from_numpy(media),
+        kinds=torch.from_numpy(kinds),
+    )
+
+
+def _held(hubs, at: np.ndarray, tokens, classes, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Step 3: what each hub reads, bool [h, n], and the class that it should then know, [b, h]."""
+    sources, labels = np.zeros((len(hubs), n), dtype=bool), []
+    for row, (hub, own) in enumerate(zip(hubs, at, strict=True)):
         if hub.kind == "unimodal":
             earlier = tokens[hub.modality]
             sources[row, earlier[earlier <= own]] = True
@@ -97,22 +125,8 @@ def hub_lesson(
                 labels.append(classes[OTHER[hub.modality]][:, second])
             else:  # there is nothing to read yet
                 sources[row, own] = True
-                labels.append(np.full(len(seen), IGNORE))
-    at = np.array(at)
-    media = np.sort(np.concatenate([video.ravel(), audio.ravel()]))
-    kinds = np.zeros(len(media), dtype=int)
-    kinds[np.searchsorted(media, at)] = [1 + KINDS.index((hub.modality, hub.kind)) for hub in hubs]
-    crossmodal = at[[hub.kind == "cross-modal" for hub in hubs]]
-    return HubLesson(
-        at=torch.from_numpy(at),
-        crossmodal=torch.from_numpy(np.sort(crossmodal)),
-        sources=torch.from_numpy(sources),
-        labels=torch.from_numpy(np.stack(labels, axis=1)),
-        together=_readers(hubs, at, tokens, ("unimodal", "cross-modal"), n),
-        apart=tuple(_readers(hubs, at, tokens, (kind,), n) for kind in ("unimodal", "cross-modal")),
-        media=torch.from_numpy(media),
-        kinds=torch.from_numpy(kinds),
-    )
+                labels.append(np.full(len(classes["video"]), IGNORE))
+    return torch.from_numpy(sources), torch.from_numpy(np.stack(labels, axis=1))
 
 
 def _readers(hubs, at: np.ndarray, tokens, kinds: Sequence[str], n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,14 +196,15 @@ class HubTeacher(torch.nn.Module):
             losses.append(F.cross_entropy(logits, kinds, weight=rare))
         scores["hubs know what they are"] = (logits.argmax(-1) == kinds)[kinds > 0].float().mean()
 
-        look(GATHER_LAYER, hubs.at, hubs.sources)
         for layer in READ_LAYERS:
             for readers, wanted in hubs.apart if apart else [hubs.together]:
                 look(layer, readers, wanted)
-        logits = self.held(F.rms_norm(hidden[MEDIA_LAYER][:, hubs.at], (width,))).flatten(0, 1)
-        labels = hubs.labels.flatten()
-        losses.append(0.5 * F.cross_entropy(logits, labels, ignore_index=IGNORE))
-        scores["held by hubs"] = (logits.argmax(-1) == labels)[labels != IGNORE].float().mean()
+        if hubs.sources is not None:
+            look(GATHER_LAYER, hubs.at, hubs.sources)
+            logits = self.held(F.rms_norm(hidden[MEDIA_LAYER][:, hubs.at], (width,))).flatten(0, 1)
+            labels = hubs.labels.flatten()
+            losses.append(0.5 * F.cross_entropy(logits, labels, ignore_index=IGNORE))
+            scores["held by hubs"] = (logits.argmax(-1) == labels)[labels != IGNORE].float().mean()
 
         with torch.no_grad():
             states = hidden[MEDIA_LAYER]

@@ -28,8 +28,10 @@ LETTERS = np.array([chr(65 + i) for i in range(len(NAMES))])
 class Teacher:
     """Draws lessons: each public method draws one of `batch` prompts.
 
-    `see` and `hear` are the outputs of the vision and the audio tower. `hubs` are the tokens of a clip that become
-    sinks, if any, and `sink_dims` their massive dimensions.
+    `see` and `hear` are the outputs of the vision and the audio tower. `hubs` are the tokens that become sinks, if any,
+    and `sink_dims` their massive dimensions. With `interleaved`, they are sinks in interleaved prompts, too, and in
+    half of these prompts the labels of candidates stand in random order: otherwise the place of a candidate tells its
+    label, and nothing has to be read from the label itself.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Teacher:
         seed: int,
         hubs: Sequence[Hub] = (),
         sink_dims: Sequence[int] = (),
+        interleaved: bool = False,
     ):
+        self.interleaved = interleaved
         self.see, self.hear = see, hear
         self.sink_dims = tuple(sink_dims)
         self.words = WordIds(tokenizer)
-        self.marker = Marker(tokenizer, self.words, hubs)
+        self.marker = Marker(tokenizer, self.words, hubs, interleaved=interleaved)
         self.rng = np.random.default_rng([seed, 22])
         self.clip = (
             SPECIAL["vision_bos_token"] + SPECIAL["audio_bos_token"]
@@ -136,24 +140,28 @@ class Teacher:
         category = str(self.rng.choice(MATCHES))
         sound_asked = category == MATCHES[0]
         candidate, reference = (self.image, self.sound) if sound_asked else (self.sound, self.image)
-        rows, texts, letters, answers, cues = [], [], [], [], []
+        rows, texts, letters, answers, moments, labels, cues = [], [], [], [], [], [], []
+        in_order = not self.interleaved or self.rng.random() < 0.5
         for _ in range(batch):
             names = self.rng.choice(len(NAMES), 4, replace=False)
+            called = np.arange(4) if in_order else self.rng.permutation(4)
             targets = self.rng.permutation(4)[:references]
             options = self.rng.permutation(4)
             shown, asked = (self.see, self.hear) if sound_asked else (self.hear, self.see)
             candidates = np.concatenate([shown.still(name, self.rng) for name in names])
             wanted = np.concatenate([asked.still(names[target], self.rng) for target in targets])
             rows.append((candidates, wanted) if sound_asked else (wanted, candidates))
-            text = "".join(f"\n{ordinal}{candidate}" for ordinal in ORDINALS)
+            text = "".join(f"\n{ORDINALS[label]}{candidate}" for label in called)
             text += f"\n{prompts.matching('audio' if sound_asked else 'image')}{reference}" * references
             texts.append(self._chat(text, [ORDINALS[i] for i in options] if references == 1 else []))
-            letters.append(int(np.flatnonzero(options == targets[0])[0]))
-            answers.append(targets)
+            letters.append(int(np.flatnonzero(options == called[targets[0]])[0]))
+            answers.append(called[targets])
+            moments.append(targets)
+            labels.append(called)
             cues.append(names[targets])
         letters = letters if references == 1 else None
         kind = category if references == 1 else f"drill: {category}"
-        facts = {"answers": answers, "moments": answers, "cues": cues, "sound_asked": sound_asked}
+        facts = {"answers": answers, "moments": moments, "labels": labels, "cues": cues, "sound_asked": sound_asked}
         return self._lesson(kind, texts, rows, letters=letters, **facts)
 
     def caption_drill(self, batch: int) -> Lesson:

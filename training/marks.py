@@ -50,7 +50,7 @@ class Lesson:
     cue: torch.Tensor | None = None  # [b, q] the word that is asked about
     cue_wanted: torch.Tensor | None = None  # bool [b, q, n] its position
     bound_at: torch.Tensor | None = None  # [t] media tokens that must learn what they belong to
-    bound: torch.Tensor | None = None  # [b, t] the class seen in the same second, or 20 + the candidate's number
+    bound: torch.Tensor | None = None  # [b, t] the class seen in the same second, or 20 + the candidate's label
     bound_wanted: torch.Tensor | None = None  # bool [t, n] the tokens from which they can learn it
     hubs: HubLesson | None = None
     in_step: torch.Tensor | None = None  # int64 [b, t] 1 if the same object is heard and seen in that second
@@ -62,12 +62,13 @@ class Facts:
 
     Attributes:
         letters: Index of the right option, [b].
-        answers: The answer of each question, [b, q]: a class, or the number of a candidate.
+        answers: The answer of each question, [b, q]: a class, or the label of a candidate.
         moments: The second, or candidate, that holds the answer, [b, q].
         cues: The class that the question is about, [b, q].
         seconds: The class seen in each second, if tokens are to learn it, [b, 4].
         sounds: The class heard in each second, likewise, [b, 4].
         sound_asked: For matching, whether the reference is the sound.
+        labels: For matching, the label of each candidate as an index into the ordinals, [b, 4].
         clip: The class seen and the class heard in each second, `IGNORE` if muted, [b, 4] each.
     """
 
@@ -78,13 +79,15 @@ class Facts:
     seconds: Sequence | None = None
     sounds: Sequence | None = None
     sound_asked: bool | None = None
+    labels: Sequence | None = None
     clip: tuple[Sequence, Sequence] | None = None
 
 
 class Marker:
-    """Makes lessons. hubs: the tokens of a clip that become sinks, if any."""
+    """Makes lessons. hubs: the tokens that become sinks, if any; interleaved: whether in interleaved prompts, too."""
 
-    def __init__(self, tokenizer, words: WordIds, hubs: Sequence[Hub]):
+    def __init__(self, tokenizer, words: WordIds, hubs: Sequence[Hub], *, interleaved: bool = False):
+        self.interleaved = interleaved
         self.tokenizer, self.words, self.hubs = tokenizer, words, tuple(hubs)
         self.media = {
             key: tokenizer.convert_tokens_to_ids(SPECIAL[f"{key}_token"]) for key in ("audio", "video", "image")
@@ -108,7 +111,10 @@ class Marker:
             questions=np.arange(places.read.min() if places.matching else places.media.max() + 1, option_start),
         )
         if facts.clip and self.hubs:
-            lesson.hubs = hub_lesson(self.hubs, *places.clip, *map(np.array, facts.clip), ids.shape[1])
+            seen, heard = map(np.array, facts.clip)
+            lesson.hubs = hub_lesson(self.hubs, *places.parts, ids.shape[1], seen=seen, heard=heard)
+        elif places.matching and self.hubs and self.interleaved:
+            lesson.hubs = hub_lesson(self.hubs, *places.parts, ids.shape[1])
         if facts.letters is not None:
             lesson.last = torch.from_numpy(self.words.letters[facts.letters])
             lesson.option_wanted = lesson.options == lesson.last[:, None]
@@ -140,7 +146,7 @@ class Marker:
         if places.matching:
             # The label of a candidate is two tokens before it.
             candidates = places.read[:4]
-            self._bind(lesson, candidates, candidates[:, :1] - 2, np.arange(4) + len(NAMES))
+            self._bind(lesson, candidates, candidates[:, :1] - 2, np.array(facts.labels) + len(NAMES))
         elif facts.seconds is not None:
             self._bind(lesson, places.read, places.asked, np.array(facts.seconds), but=self._unbound(places, facts))
         if facts.sounds is not None:
@@ -196,7 +202,7 @@ class _Places:
         self.matching = sound_asked is not None
         self.audio = np.flatnonzero(ids == media["audio"])
         self.video = np.flatnonzero(np.isin(ids, [media["video"], media["image"]]))
-        video, audio = self.clip
+        video, audio = self.parts
         # A second of a clip is read at its audio tokens, which come last and know both picture and sound.
         self.read, self.asked = (video, audio) if sound_asked else (audio, video)
 
@@ -205,6 +211,6 @@ class _Places:
         return np.concatenate([self.audio, self.video])
 
     @property
-    def clip(self) -> tuple[np.ndarray, np.ndarray]:
+    def parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Video and audio tokens, [seconds or media, tokens]."""
         return self.video.reshape(-1, VIDEO_TOKENS), self.audio.reshape(-1, AUDIO_TOKENS)

@@ -31,7 +31,7 @@ from training.lookups import IGNORE, look_up_loss, look_ups
 from training.marks import VIDEO_TOKENS, Lesson
 from training.optim import Optimiser
 
-__all__ = ["FINISH", "SHARES", "teach_hubs", "teach_lessons"]
+__all__ = ["FINISH", "INTERLEAVED", "SHARES", "teach_hubs", "teach_lessons"]
 
 TOKENS = 4000  # of a lesson, summed over its prompts
 HUB_TOKENS = 2400  # of a lesson that teaches only hubs
@@ -62,6 +62,14 @@ FINISH = {
     "match_drill": 0.04,
     "caption_drill": 0.35,
 }  # shares in the last stage: mainly captions, which after the lessons still named one object twice
+INTERLEAVED = {
+    "sounding_object": 0.22,
+    "anchor_and_target": 0.16,
+    "anchor_drill": 0.06,
+    "match_the_reference": 0.34,
+    "match_drill": 0.04,
+    "caption_drill": 0.18,
+}  # shares in the stage in which hubs are taught in interleaved prompts, too
 
 
 class Classroom:

@@ -9,7 +9,8 @@ The stages; the result of each is saved in `--work` and reused:
    `tiny-omni-plain`, the control;
 5. `lessons`: the decoder learns the four jobs from the towers' outputs, along a known route (`lessons`, `marks`,
    `teaching`);
-6. `finish`: a shorter stage, mainly of captions, in which each kind of hub must be read separately.
+6. `finish`: a shorter stage, mainly of captions, in which each kind of hub must be read separately;
+7. `interleaved`: a last one, half of interleaved prompts: hubs become sinks there, too, and labels must be read.
 
 Everything is seeded, but sums on several cores are not always added in the same order: two trainings agree in their
 evaluation, not bit by bit.
@@ -31,7 +32,7 @@ from training.bank import build_bank
 from training.lessons import Teacher
 from training.log import Log
 from training.lookups import WordIds, teach_letters
-from training.teaching import FINISH, SHARES, teach_hubs, teach_lessons
+from training.teaching import FINISH, INTERLEAVED, SHARES, teach_hubs, teach_lessons
 from training.towers import features, teach_tower
 
 
@@ -48,8 +49,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--finishing-steps", type=int, default=700)
     parser.add_argument("--hub-steps", type=int, default=500)
+    parser.add_argument("--interleaved-steps", type=int, default=700)
     parser.add_argument(
-        "--until", choices=["letters", "video", "audio", "hubs", "lessons"], help="stop after this stage"
+        "--until", choices=["letters", "video", "audio", "hubs", "lessons", "finish"], help="stop after this stage"
     )
     arguments = parser.parse_args()
     entry = CARDS[arguments.model]
@@ -80,23 +82,23 @@ def main() -> None:
     for which, bank in (("video", see), ("audio", hear)):
         if stage(which, lambda log, w=which, b=bank: teach_tower(model, b, words, w, log, steps=arguments.tower_steps)):
             return
-    teacher = Teacher(
-        tokenizer,
-        features(model, see, "video"),
-        features(model, hear, "audio"),
-        seed=arguments.seed,
-        hubs=entry.hubs,
-        sink_dims=entry.sink_dims,
-    )
+    towers = features(model, see, "video"), features(model, hear, "audio")
+    hubs = {"hubs": entry.hubs, "sink_dims": entry.sink_dims}
+    teacher = Teacher(tokenizer, *towers, seed=arguments.seed, **hubs)
+    last_teacher = Teacher(tokenizer, *towers, seed=arguments.seed + 1, interleaved=True, **hubs)
+    last = {"steps": arguments.interleaved_steps, "shares": INTERLEAVED, "rate": 0.005, "apart": True}
     stages = {
-        "hubs": partial(teach_hubs, steps=arguments.hub_steps, rate=0.008),
-        "lessons": partial(teach_lessons, steps=arguments.steps, shares=SHARES, rate=0.008),
-        "finish": partial(teach_lessons, steps=arguments.finishing_steps, shares=FINISH, rate=0.006, apart=True),
+        "hubs": partial(teach_hubs, teacher=teacher, steps=arguments.hub_steps, rate=0.008),
+        "lessons": partial(teach_lessons, teacher=teacher, steps=arguments.steps, shares=SHARES, rate=0.008),
+        "finish": partial(
+            teach_lessons, teacher=teacher, steps=arguments.finishing_steps, shares=FINISH, rate=0.006, apart=True
+        ),
+        "interleaved": partial(teach_lessons, teacher=last_teacher, **last),
     }
     if not entry.hubs:
         del stages["hubs"]
     for name, teach in stages.items():
-        if stage(name, lambda log, teach=teach: teach(model, teacher, log, seed=arguments.seed)):
+        if stage(name, lambda log, teach=teach: teach(model, log=log, seed=arguments.seed)):
             return
     model.save_pretrained(out, safe_serialization=True)
     build_processor(tokenizer).save_pretrained(out)

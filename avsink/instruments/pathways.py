@@ -2,14 +2,15 @@
 
 1. `GROUPS`: the paper's name of a group of tokens -> its positions in a prompt's layout;
 2. `Pathway`: the paper's label -> edges between groups, as pairs of (source positions, target positions);
-3. tables of pathways for questions about one clip (`CLIP`), for interleaved inputs (`INTERLEAVED`), and out of one
-   group (`OUT`); all of them are `PATHWAYS`;
+3. tables of pathways for questions about one clip (`CLIP`), for interleaved inputs (`INTERLEAVED`), and two that are
+   not in the paper: out of one group (`OUT`), and between tokens that the paper's groups leave out or do not tell apart
+   (`BESIDE`). All of them are `PATHWAYS`;
 4. `FIGURE_…`: the labels of the pathways that a figure of the paper shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from avsink.engine.interventions import Block
 
 __all__ = [
     *("FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_9", "FIGURE_10"),
-    *("CLIP", "GROUPS", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway"),
+    *("BESIDE", "CLIP", "GROUPS", "INTERLEAVED", "OUT", "PATHWAYS", "Pathway"),
 ]
 
 # An option's tokens are its letter (appendix F.1.2). The paper calls options true and false in questions about a clip,
@@ -39,6 +40,9 @@ GROUPS: dict[str, Callable[[object], Tensor]] = {
     "IncorrectCand": lambda layout: layout.false_candidates,
     "CorrectOpt": lambda layout: layout.true_option,
     "IncorrectOpt": lambda layout: layout.false_options,
+    # Not in the paper, and no part of its groups in an interleaved input.
+    "TrueLine": lambda layout: layout.true_line,
+    "Labels": lambda layout: layout.labels,
 }
 
 
@@ -76,11 +80,11 @@ def _out_of(source: str) -> Pathway:
     return Pathway(f"{source}↛Others", edges)
 
 
-def _across(name: str, pieces: str) -> Pathway:
+def _across(name: str, pieces: Callable[[object], Sequence[Tensor]]) -> Pathway:
     """Make the pathway from all other pieces to each piece. The causal mask hides the keys of later pieces anyway."""
 
     def edges(layout):
-        parts = getattr(layout, pieces)
+        parts = pieces(layout)
         return [(torch.cat([*parts[:i], *parts[i + 1 :]]), part) for i, part in enumerate(parts) if len(parts) > 1]
 
     return Pathway(name, edges)
@@ -97,8 +101,8 @@ def _table(*pathways: Pathway) -> dict[str, Pathway]:
 
 
 CLIP = _table(
-    _across("Cross-frame", "frames"),
-    _across("Cross-audio", "audio_chunks"),
+    _across("Cross-frame", lambda layout: layout.frames),
+    _across("Cross-audio", lambda layout: layout.audio_chunks),
     _both("Audio", "Video"),
     _from_to("Audio", "Video"),
     _from_to("Video", "Audio"),
@@ -109,7 +113,7 @@ CLIP = _table(
 """Pathways of a question about one clip."""
 
 INTERLEAVED = _table(
-    _across("Cross-candidate", "candidates"),
+    _across("Cross-candidate", lambda layout: layout.candidates),
     *(_from_to("Candidates", b) for b in ("Reference", "Question", "Last")),
     *(_from_to("Question", b) for b in ("Reference", "Last")),
     _from_to("Reference", "Last"),
@@ -121,7 +125,15 @@ INTERLEAVED = _table(
 OUT = _table(*(_out_of(a) for a in ("Video", "Audio", "Question", "NonOptQ", "Candidates", "Reference")))
 """Not in the paper: all edges out of a group at once, to tokens of any kind."""
 
-PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT
+BESIDE = _table(
+    _from_to("Labels", "Candidates"),
+    _from_to("TrueLine", "Last"),
+    _across("Within the stem", lambda layout: layout.stem.split(1)),
+    _across("Within the reference", lambda layout: layout.reference.split(1)),
+)
+"""Not in the paper: ways between tokens that its groups leave out, or between the tokens of one group."""
+
+PATHWAYS: dict[str, Pathway] = CLIP | INTERLEAVED | OUT | BESIDE
 
 FIGURE_3 = ("Cross-frame", "Cross-audio", "Audio↮Video")
 FIGURE_4 = ("Video↛Question", "Audio↛Question", "Video↛Last", "Audio↛Last", "Question↛Last")

@@ -25,8 +25,9 @@ from pathlib import Path
 from avsink import resources
 from avsink.models import json_files
 from avsink.models.json_files import DamagedModel, flag, number, one_of, optional, row, some, text, whole
+from avsink.toyworld.routes import ROUTES
 
-__all__ = ["CARDS", "DTYPES", "Hub", "ModelCard", "card", "layers_of", "write_facts"]
+__all__ = ["CARDS", "DTYPES", "Hub", "ModelCard", "Taught", "card", "layers_of", "write_facts"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -48,6 +49,21 @@ class Hub:
     offset: int
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A way of information that a model was taught.
+
+    Attributes:
+        task: The task in which it was taught.
+        pathway: A key of `avsink.instruments.pathways.PATHWAYS`.
+        layer: The layer at which it is open, from 0.
+    """
+
+    task: str
+    pathway: str
+    layer: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """One model.
@@ -61,6 +77,7 @@ class ModelCard:
         letter_variants: How an answer's letter may be written; the tokenizer knows the ids.
         fps: Frames taken per second of a clip.
         max_frames: Upper limit of frames of a clip.
+        sampling: Which frames of a clip are taken, and how its sound: `even` or `published` (`avsink.media.published`).
         frame_tokens: Fewest and most visual tokens (28 x 28 pixels) of a frame. A processor made for smaller pictures
             keeps its own limits.
         image_tokens: The same of an image.
@@ -72,6 +89,7 @@ class ModelCard:
         dtype: Precision on an accelerator; it is `float32` elsewhere.
         taught: Whether its pathways were taught, so that figures from it are calibration, not evidence.
         hubs: Tokens of a clip that were taught to be sinks, if any.
+        routes: The pathways that were taught, each with its layer, if any.
     """
 
     name: str
@@ -82,6 +100,7 @@ class ModelCard:
     letter_variants: tuple[str, ...] = ("{}", " {}")
     fps: float = 2.0
     max_frames: int = 128
+    sampling: str = "even"
     frame_tokens: tuple[int, int] = (128, 144)
     image_tokens: tuple[int, int] = (4, 576)
     max_seconds: float | None = None
@@ -92,6 +111,7 @@ class ModelCard:
     dtype: str = "bfloat16"
     taught: bool = False
     hubs: tuple[Hub, ...] = ()
+    routes: tuple[Taught, ...] = ()
 
     @property
     def caveat(self) -> str:
@@ -133,6 +153,7 @@ _TINY_OMNI = ModelCard(
     dtype="float32",
     taught=True,
     hubs=_HUBS,
+    routes=tuple(Taught(task, name, r.layer) for r in ROUTES for task in r.tasks for name in r.pathways),
     known_from="made here: avsink.toyworld; sinks: taught, and found by avsink.instruments.sink_calibration",
 )
 
@@ -148,6 +169,11 @@ RULES = {
     "hubs": some(
         row(one_of("video", "audio"), one_of("unimodal", "cross-modal"), whole(0), whole(0), allowed=""),
         allowed='a list such as [["video", "cross-modal", 1, 0]]: modality, unimodal or cross-modal, part, offset',
+        none=True,
+    ),
+    "routes": some(
+        row(text(), text(), whole(0), allowed=""),
+        allowed='a list such as [["match the reference", "Reference↛Last", 5]]: task, pathway, layer',
         none=True,
     ),
 }
@@ -214,8 +240,9 @@ def layers_of(entry: ModelCard) -> int | None:
 
 def write_facts(entry: ModelCard, folder: Path) -> None:
     """Write a card's facts into a folder's ``card.json``, so that they hold under whatever name it is loaded."""
-    facts = {name: getattr(entry, name) for name in RULES} | {"hubs": [astuple(hub) for hub in entry.hubs]}
-    (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
+    rows = {name: [astuple(row) for row in getattr(entry, name)] for name in ("hubs", "routes")}
+    facts = {name: getattr(entry, name) for name in RULES} | rows
+    (folder / "card.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _own_facts(folder: Path) -> dict:
@@ -233,6 +260,8 @@ def _own_facts(folder: Path) -> dict:
         facts["sink_dims"] = tuple(facts["sink_dims"])
     if "hubs" in facts:
         facts["hubs"] = tuple(Hub(*hub) for hub in facts["hubs"])
+    if "routes" in facts:
+        facts["routes"] = tuple(Taught(*route) for route in facts["routes"])
     return facts
 
 

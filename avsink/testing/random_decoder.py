@@ -235,6 +235,7 @@ def bare_inputs(
         options=options,
         candidates=(),
         reference=torch.tensor([], dtype=torch.long),
+        labels=torch.tensor([], dtype=torch.long),
         header=torch.arange(n - 1 - HEADER, n - 1),
         last=torch.tensor([n - 1]),
         other=torch.cat([before, after]),

@@ -18,7 +18,7 @@ from avsink.sample import Sample, Text
 from avsink.toyworld import masks
 from avsink.toyworld.jobs import JOBS
 from avsink.toyworld.prompts import NAMES
-from avsink.toyworld.routes import OTHER, ROUTE
+from avsink.toyworld.routes import OTHER, ROUTES
 from avsink.toyworld.sounds import RATE, sound
 from avsink.toyworld.sprites import sprite
 
@@ -30,7 +30,7 @@ __all__ = [
     "in_words",
     "lesson_curves",
     "questions",
-    "route",
+    "routes",
     "spans",
     "tallies",
 ]
@@ -153,9 +153,13 @@ def tallies(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["counted", "in", "found", "n"])
 
 
-def route() -> pd.DataFrame:
-    """The route that the teaching models were taught, step by step."""
-    return pd.DataFrame(ROUTE, columns=["layer", "reads", "is read", "pathway", "taught in"])
+def routes() -> pd.DataFrame:
+    """The routes that the teaching models were taught, step by step."""
+    rows = [
+        (route.layer, route.reader, route.read, ", ".join(route.pathways) or "–", ", ".join(route.tasks))
+        for route in ROUTES
+    ]
+    return pd.DataFrame(rows, columns=["layer", "reads", "is read", "pathway", "taught in"])
 
 
 def hubs(card) -> pd.DataFrame:

@@ -96,9 +96,13 @@ def read_manifest(root: Path = ROOT, *, part: str | None = None) -> list[Sample]
 
 
 def row_of(sample: Sample) -> dict:
-    """The row of a sample whose media are relative to the manifest's folder, without `part` and `files`."""
+    """The row of a sample whose media are relative to the manifest's folder, without `part` and `files`.
+
+    The toy world writes its own words, so a row says nothing of a prompt's template.
+    """
     parts = [{"text": p.text, "role": p.role} if isinstance(p, Text) else _medium(p) for p in sample.parts]
     row = asdict(replace(sample, parts=(), truth={}))
+    del row["prompt"]
     truth = json.loads(json.dumps(dict(sample.truth)), parse_float=lambda number: round(float(number), 4))
     return row | {"parts": parts, "truth": truth}
 

@@ -50,6 +50,12 @@ KINDS: dict[str, Callable[[Token], bool]] = {
     "IncorrectCand": lambda t: t.role == "candidate" and t.item != CORRECT,
     "CorrectOpt": lambda t: t.kind == "letter" and t.item == RIGHT,
     "IncorrectOpt": lambda t: t.kind == "letter" and t.item != RIGHT,
+    "TrueLine": lambda t: t.kind in ("letter", "word", "text") and t.item == RIGHT,
+    "Labels": lambda t: t.kind == "label",
+}
+WITHIN: dict[str, Callable[[Token], bool]] = {
+    "Within the stem": lambda t: t.asked and t.item < 0,
+    "Within the reference": lambda t: t.role == "reference",
 }
 
 
@@ -64,6 +70,8 @@ def _cut(name: str) -> Callable[[Token, Token], bool]:
     if "↮" in name:
         one, other = (KINDS[part] for part in name.split("↮"))
         return lambda key, query: one(key) and other(query) or other(key) and one(query)
+    if name in WITHIN:
+        return lambda key, query: WITHIN[name](key) and WITHIN[name](query)  # `edges` leaves each token to itself
     source, target = name.split("↛")
     if target == "Others":
         return lambda key, query: KINDS[source](key) and not KINDS[source](query)
@@ -86,6 +94,7 @@ CUT: dict[str, Callable[[Token, Token], bool]] = {
         *("CorrectCand↛Last", "IncorrectCand↛Last", "CorrectOpt↛Last", "IncorrectOpt↛Last"),
         *("Video↛Others", "Audio↛Others", "Question↛Others", "NonOptQ↛Others"),  # ours
         *("Candidates↛Others", "Reference↛Others"),
+        *("Labels↛Candidates", "TrueLine↛Last", *WITHIN),
     )
 }
 
@@ -93,7 +102,13 @@ CUT: dict[str, Callable[[Token, Token], bool]] = {
 def edges(name: str, tokens: Sequence[Token]) -> set[tuple[int, int]]:
     """The pathway's edges (key, query) that a causal mask leaves, found by looking at every pair of tokens."""
     cut = CUT[name]
-    return {(j, i) for i, query in enumerate(tokens) for j, key in enumerate(tokens) if j <= i and cut(key, query)}
+    itself = name not in WITHIN
+    return {
+        (j, i)
+        for i, query in enumerate(tokens)
+        for j, key in enumerate(tokens)
+        if (j < i or j == i and itself) and cut(key, query)
+    }
 
 
 def spike(shares: Sequence[Sequence[float]]) -> int:

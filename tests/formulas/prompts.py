@@ -24,9 +24,10 @@ __all__ = [
 class Token:
     """What a token is.
 
-    kind: system, video, audio, text (of the question), word (of an option's line), letter, other, header or last.
+    kind: system, video, audio, text (of the question), word (of an option's line), letter, label (of a candidate),
+        delimiter (of a candidate or the reference), other, header or last.
     part: the number of its temporal grid or chunk of sound.
-    role: of a medium among several, `candidate` or `reference`.
+    role: of the token's medium among several, `candidate` or `reference`.
     item: the number of the candidate, or of the option.
     asked: whether it belongs to the question.
     """
@@ -51,9 +52,11 @@ def _clip() -> tuple[Token, ...]:
 def _match() -> tuple[Token, ...]:
     tokens = [Token("system")] * 2
     for candidate in range(3):
-        tokens += [Token("other")] + [Token("video", candidate, "candidate", candidate)] * (2 + candidate)
-    tokens += [Token("text", asked=True)] * 3 + [Token("other")] + [Token("audio", 0, "reference")] * 3
-    tokens += [Token("other")]
+        edge = Token("delimiter", -1, "candidate", candidate)
+        image = [Token("video", candidate, "candidate", candidate)] * (2 + candidate)
+        tokens += [Token("label"), edge, *image, edge]
+    edge = Token("delimiter", -1, "reference")
+    tokens += [Token("text", asked=True)] * 3 + [edge] + [Token("audio", 0, "reference")] * 3 + [edge, Token("other")]
     for option in range(3):
         tokens += [Token("letter", item=option), Token("word", item=option), Token("word", item=option)]
     return (*tokens, Token("header"), Token("last"))
@@ -92,9 +95,10 @@ def layout_of(tokens: Sequence[Token], *, answer: int = RIGHT, correct: int | No
         options=tuple(of(lambda t, k=k: t.kind in ("letter", "word", "text") and t.item == k) for k in options),
         candidates=tuple(of(lambda t, k=k: t.role == "candidate" and t.item == k) for k in range(3 * several)),
         reference=of(lambda t: t.role == "reference"),
+        labels=of(lambda t: t.kind == "label"),
         header=of(lambda t: t.kind == "header"),
         last=of(lambda t: t.kind == "last"),
-        other=of(lambda t: t.kind in ("other", "word") or t.kind == "letter" and not t.asked),
+        other=of(lambda t: t.kind in ("other", "word", "label") or t.kind == "letter" and not t.asked),
         answer=answer,
         correct=CORRECT if several and correct is None else correct,
     )

@@ -38,6 +38,7 @@ CARD = {
     "sink_dims": [3, 7],
     "sink_tau": 4.0,
     "hubs": [["video", "cross-modal", 0, 0]],
+    "routes": [["a task", "Question↛Last", 1]],
 }
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 1234\n"
 HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>404</body></html>\n"
@@ -361,6 +362,7 @@ def wrong_card(home: Path, rng: random.Random) -> Damage:
         "sink_tau": ["4", 0, -1, 8, 1000, float("nan"), True, [4]],
         "hubs": [5, None, "video", [["video"]], [["smell", "unimodal", 0, 0]], [["video", "x", 0, 0]], {}]
         + [[["video", "unimodal", -1, 0]], [["video", "unimodal", 0.5, 0]], [["video", "unimodal", 0, 0]] * 2, [[]]],
+        "routes": [5, None, "x", [["a task", "Question↛Last"]], [["a task", 5, 1]], [["a task", "Question↛Last", 0.5]]],
     }
     if rng.random() < 0.25:
         said[name[:-1] if rng.random() < 0.5 else rng.choice(["layers", "name", "fps", ""])] = said.pop(name)

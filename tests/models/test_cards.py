@@ -63,6 +63,8 @@ def say(untrained, tmp_path, monkeypatch):
         ("hubs", [["smell", "unimodal", 0, 0]], "a list such as"),
         ("hubs", [["video", "unimodal", -1, 0]], "a list such as"),
         ("hubs", [["video", "unimodal", 0, 0]] * 2, "a list such as"),
+        ("routes", [["match the reference", "Reference↛Last"]], "a list such as"),
+        ("routes", [["match the reference", "Reference↛Last", -1]], "a list such as"),
     ],
 )
 def test_a_value_that_a_card_cannot_have_is_refused_before_weights_are_read(say, name, value, allowed):

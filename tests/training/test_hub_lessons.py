@@ -8,6 +8,7 @@ from noise import noise_bank
 
 from avsink.models.cards import CARDS
 from avsink.toyworld import jobs
+from avsink.toyworld.prompts import NAMES, ORDINALS
 from training import hubs
 from training.lessons import Teacher
 from training.log import Log
@@ -47,6 +48,66 @@ def test_a_lessons_hubs_are_where_those_of_a_real_sample_are(teacher, layout):
         assert kinds.pop(_at(layout, hub)) == 1 + hubs.KINDS.index((hub.modality, hub.kind))
     assert set(kinds.values()) == {0}
     assert teacher.match_the_reference(1).hubs is None
+
+
+def test_interleaved_prompts_have_the_hubs_of_the_parts_that_they_have(untaught, tmp_path):
+    """At the places where a real sample has them; they are massive and read, and hold nothing."""
+    import avsink
+
+    model, tokenizer = untaught
+    see, hear = features(model, noise_bank((36, 1176)), "video"), features(model, noise_bank((64, 20)), "audio")
+    last = Teacher(tokenizer, see, hear, seed=3, hubs=CARD.hubs, sink_dims=CARD.sink_dims, interleaved=True)
+    layouts = {}
+    for category in jobs.MATCHES:
+        sample = jobs.match_the_reference(np.random.default_rng(1), id="x", category=category).write(
+            tmp_path / category
+        )
+        layouts[category] = avsink.load("tiny-omni", check=False).prepare(sample).layout
+    seen = set()
+    while seen != set(jobs.MATCHES):
+        lesson = last.match_the_reference(2)
+        layout = layouts[lesson.kind]
+        seen.add(lesson.kind)
+        there = [
+            hub
+            for hub in CARD.hubs
+            if hub.part < len(layout.frames if hub.modality == "video" else layout.audio_chunks)
+        ]
+        assert len(there) in (6, 7)  # four images and a sound, or four sounds and an image
+        assert lesson.hubs.at.tolist() == [_at(layout, hub) for hub in there]
+        assert set(lesson.hubs.media.tolist()) == {*layout.video.tolist(), *layout.audio.tolist()}
+        assert lesson.hubs.sources is None and lesson.hubs.labels is None
+        hidden = [torch.randn(2, lesson.ids.shape[1], 128) for _ in range(9)]
+        looked = []
+        teacher_of_hubs = hubs.HubTeacher(128, CARD.sink_dims)
+        scores: dict = {}
+        teacher_of_hubs.losses(
+            lesson.hubs, hidden, lambda layer, *_, seen=looked: seen.append(layer), scores, apart=True
+        )
+        assert set(looked) == set(hubs.READ_LAYERS) and "held by hubs" not in scores
+
+
+def test_labels_in_random_order_are_known_and_answered(untaught):
+    """In half of the lessons the place of a candidate says nothing of its label."""
+    model, tokenizer = untaught
+    see, hear = features(model, noise_bank((36, 1176)), "video"), features(model, noise_bank((64, 20)), "audio")
+    last = Teacher(tokenizer, see, hear, seed=3, interleaved=True)
+    orders = set()
+    for _ in range(12):
+        lesson = last.match_the_reference(3)
+        ids = lesson.ids.numpy()
+        each = lesson.bound_at.reshape(4, -1)  # the tokens of each candidate, in order
+        for row in range(3):
+            labels = [tokenizer.decode([ids[row, int(own[0]) - 2]]).strip() for own in each]
+            orders.add(tuple(labels))
+            known = [ORDINALS[int(k) - len(NAMES)] for k in lesson.bound[row].reshape(4, -1)[:, 0]]
+            assert known == labels
+            read = lesson.media_wanted[row, 0].nonzero()[:, 0].tolist()
+            (target,) = [k for k, own in enumerate(each) if own.tolist() == read]
+            assert tokenizer.decode([int(lesson.answer_word[row, 0])]).strip() == labels[target]
+            letter = int(lesson.option_wanted[row].nonzero()[0, 0])
+            assert tokenizer.decode([ids[row, letter]]).strip() == labels[target]
+    assert len(orders) > 3 and tuple(ORDINALS) in orders
 
 
 def test_who_reads_whom_by_the_words_of_the_kinds(teacher, layout):

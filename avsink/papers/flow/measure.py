@@ -34,8 +34,11 @@ OUT = {
     "interleaved": ("Candidates↛Others", "Reference↛Others", "NonOptQ↛Others"),
 }
 """Kind of input -> the pathways with all edges out of each group that table 4 discards."""
-CLIP = (*FIGURE_3, *FIGURE_4, *FIGURE_9, *FIGURE_10, *OUT["clip"])
-INTERLEAVED = (*FIGURE_5, *FIGURE_6, *OUT["interleaved"])
+CLIP = (*FIGURE_3, *FIGURE_4, *FIGURE_9, *FIGURE_10, *OUT["clip"], "TrueLine↛Last", "Within the stem")
+INTERLEAVED = (
+    *(*FIGURE_5, *FIGURE_6, *OUT["interleaved"]),
+    *("TrueLine↛Last", "Labels↛Candidates", "Within the reference"),
+)
 ABLATED = ("Video↛Question", "Audio↛Question", "Question↛Last")
 """Pathways of figure 8, blocked in windows of `WINDOWS` layers."""
 WINDOWS = (1, 3, 5, 7, 9, 11)
