@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "avsink.models": ("card",),
     "avsink.datasets": ("load_samples",),
-    "avsink.sample": ("Media", "Sample", "SampleError", "Text", "Unmeasured"),
+    "avsink.sample": ("Media", "Prompt", "Sample", "SampleError", "Text", "Unmeasured"),
     "avsink.engine.interventions": ("Block", "Discard", "Restore", "Reweight"),
     "avsink.engine.run": ("clean_run",),
     "avsink.results.over_samples": ("measure",),
@@ -47,6 +47,7 @@ def load(
     attention: str = "avsink",
     max_frames: int | None = None,
     max_tokens_per_frame: int | None = None,
+    sampling: str = "even",
     check: bool = True,
 ) -> Model:
     """Load a model that the instruments can act on.
@@ -58,11 +59,13 @@ def load(
         attention: Of the text decoder, and of it alone; interventions need the default.
         max_frames: Upper limit of frames of a clip, instead of the card's.
         max_tokens_per_frame: Upper limit of visual tokens of a frame, instead of the card's.
+        sampling: Which frames of a clip are taken, and how its sound: "even", or "published", as the published models
+            were evaluated (`avsink.media.published`).
         check: Run the self-check, a dozen short passes. With another `attention` there is none, since no instrument
             would run.
 
     Raises:
-        ValueError: For a name, device, dtype or attention that is unknown.
+        ValueError: For a name, device, dtype, attention or sampling that is unknown.
         MissingModel: If the model is not here, or not complete (`avsink.models`).
         DamagedModel: If its files cannot be read, or contradict each other.
         SelfCheckFailed: If interventions would not do what they say (`avsink.engine.self_check`).
@@ -72,7 +75,7 @@ def load(
     if attention != "avsink":  # the default is known; asking transformers for others takes seconds
         models.card(name_or_path)
         models.check_attention(attention)
-    limits = {"max_frames": max_frames, "max_tokens_per_frame": max_tokens_per_frame}
+    limits = {"max_frames": max_frames, "max_tokens_per_frame": max_tokens_per_frame, "sampling": sampling}
     model = models.load(name_or_path, device=device, dtype=dtype, **limits)
 
     from avsink.engine import self_check  # only now, since it needs torch

@@ -31,7 +31,7 @@ from avsink.datasets import DATASETS, tasks_of
 from avsink.datasets.files.sources import HUB, here, is_hub_id, locate
 from avsink.datasets.masks.object_cells import STRICTNESS
 from avsink.datasets.selections import SELECTIONS
-from avsink.models import DTYPES, card
+from avsink.models import DTYPES, card, check_sampling
 from avsink.models.cards import layers_of
 
 __all__ = ["ParameterError", "RULES", "check"]
@@ -274,6 +274,24 @@ def _after(value, _) -> None:
         raise ValueError(f"{_shown(value)}; allowed: a layer for some of {', '.join(groups)}, or None for the rule's")
 
 
+def _prompt(dataset: str) -> Rule:
+    """A template for the dataset that the parameter `dataset` names."""
+
+    def rule(value, given) -> None:
+        if not isinstance(value, str):
+            raise ValueError(f'{_shown(value)}; allowed: the name of a template, the path of a JSON file, or ""')
+        if value and _is_one(given.get(dataset), DATASETS):
+            from avsink.datasets.prompts import template
+
+            template(value, given[dataset])  # says what is wrong with it
+
+    return rule
+
+
+def _sampling(value, _) -> None:
+    check_sampling(value if isinstance(value, str) else _shown(value))
+
+
 # name -> rule(value, all given parameters), which raises ValueError
 RULES: dict[str, Rule] = {
     "model": _model,
@@ -281,14 +299,17 @@ RULES: dict[str, Rule] = {
     "dataset_root": _dataset_root,
     "task": _task("dataset", "dataset_root"),
     "selection": _selection("dataset"),
+    "prompt": _prompt("dataset"),
     "cross_dataset": _dataset("cross_root", optional=lambda given: True),
     "cross_root": _dataset_root,
     "cross_task": _task("cross_dataset", "cross_root"),
     "cross_selection": _selection("cross_dataset"),
+    "cross_prompt": _prompt("cross_dataset"),
     "interleaved_dataset": _dataset("interleaved_root", optional=lambda given: True),
     "interleaved_root": _dataset_root,
     "interleaved_task": _task("interleaved_dataset", "interleaved_root"),
     "interleaved_selection": _selection("interleaved_dataset"),
+    "interleaved_prompt": _prompt("interleaved_dataset"),
     "structure": _structure,
     "manifest": _file,
     "number": _whole(least=0),
@@ -302,5 +323,7 @@ RULES: dict[str, Rule] = {
     "seed": _whole(least=0),
     "device": _device,
     "dtype": _dtype,
+    "sampling": _sampling,
+    "released": _folder_or_none,
     "results": _results,
 }

@@ -6,7 +6,10 @@ the model meets it:
 1. `parts`: texts and media, interleaved as in the dataset;
 2. `options`: the option texts without letters, rendered after the parts as lines ``A. text``. An option may be a
    medium (``A.``, then an image);
-3. `suffix`: the instruction that ends the user's turn (``Answer with the letter.``).
+3. `suffix`: the instruction that ends the user's turn (``Answer with the letter.``), on lines of its own; mere white
+   space is added to the last option as it is.
+
+`prompt` says by which template these words were chosen, and how it writes an option's line and the system text.
 
 The model's adapter (`avsink.models`) turns a sample into tokens; `avsink.layout` records which token is what. Nothing
 here imports torch.
@@ -22,7 +25,7 @@ from typing import Literal
 
 from avsink.resources import expanded
 
-__all__ = ["Media", "Text", "Sample", "SampleError", "Unmeasured"]
+__all__ = ["Media", "Prompt", "Sample", "SampleError", "Text", "Unmeasured"]
 
 MediaKind = Literal["video", "audio", "image"]
 MediaRole = Literal["clip", "candidate", "reference"]
@@ -78,6 +81,23 @@ class Text:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """The template that a sample's words are from (`avsink.datasets.prompts`), and what it says beside them.
+
+    Attributes:
+        name: The template's name; "" for words that come from none.
+        digest: A hash of its file.
+        option_line: One option, with ``{letter}`` and then ``{option}``.
+        system: The system text; None for the model's own.
+    """
+
+    name: str = ""
+    digest: str = ""
+    option_line: str = "{letter}. {option}"
+    system: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One item of a dataset.
 
@@ -87,6 +107,7 @@ class Sample:
         category: The group under which the item is reported (Flow tables 2 and 5).
         answer: The letter of the right option, or None for a task without options (captioning).
         truth: Whatever else the dataset knows (objects, spans, reference caption), for instruments that need it.
+        prompt: The template of its words.
     """
 
     id: str
@@ -97,6 +118,7 @@ class Sample:
     suffix: str = ""
     answer: str | None = None
     truth: Mapping[str, object] = field(default_factory=dict)
+    prompt: Prompt = Prompt()
 
     @property
     def letters(self) -> tuple[str, ...]:

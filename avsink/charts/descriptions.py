@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 NOTHING = "Nothing was measured."
+OTHER = {"audio": "video", "video": "audio"}  # dominant modality -> the one whose tokens are restored
 
 
 def _if_measured(describe: Callable[..., str]) -> Callable[..., str]:
@@ -114,10 +115,8 @@ def changes(table: pd.DataFrame) -> str:
     if (table := table.dropna(subset=["mean"])).empty:
         return NOTHING
     low, high = table.loc[table["mean"].idxmin()], table.loc[table["mean"].idxmax()]
-    return (
-        f"Over {len(table)} combinations of task and configuration the change goes from {low['mean']:+.1%} "
-        f"({low['config']}, {low['category']}) to {high['mean']:+.1%} ({high['config']}, {high['category']})."
-    )
+    ends = [f"{_number(row['mean'], '+z.1%')} ({row['config']}, {row['category']})" for row in (low, high)]
+    return f"Over {len(table)} combinations of task and configuration the change goes from {' to '.join(ends)}."
 
 
 @_if_measured
@@ -145,8 +144,10 @@ def effects(table: pd.DataFrame) -> str:
     parts = []
     for dominance, rows in table.groupby("dominance", sort=False):
         known = rows.dropna(subset=["ie_clean"])
-        numbers = ", ".join(f"{row['restored']} {100 * row['ie_clean']:.1f}" for _, row in known.iterrows())
-        parts.append(f"{dominance}-dominant: {numbers or 'nothing measured'}")
+        numbers = ", ".join(
+            f"{row['restored']} {_number(100 * row['ie_clean'], 'z.1f')}" for _, row in known.iterrows()
+        )
+        parts.append(f"{dominance}-dominant, {OTHER[dominance]} tokens: {numbers or 'nothing measured'}")
     return f"IE_clean in points. {'; '.join(parts)}."
 
 
@@ -164,7 +165,7 @@ def peaks(curves: pd.DataFrame) -> str:
     parts = []
     for (category, name), rows in curves.dropna(subset=["mean"]).groupby(["category", "token_set"], sort=False):
         top = rows.loc[rows["mean"].idxmax()]
-        parts.append(f"{category}, {name}: {100 * top['mean']:.1f} points around layer {top['layer']}")
+        parts.append(f"{category}, {name}: {_number(100 * top['mean'], 'z.1f')} points around layer {top['layer']}")
     return f"Where restoring brings back most. {'; '.join(parts)}." if parts else NOTHING
 
 
@@ -190,11 +191,17 @@ def drift(table: pd.DataFrame) -> str:
 
 @_if_measured
 def leanings(table: pd.DataFrame) -> str:
-    """Give the mean MDS of each kind of global sink. `table` is of `avsink.papers.hubs.sink_tables.scores`."""
-    means = table.groupby(["modality", "kind"], sort=False)["score"].agg(["mean", "size"])
-    parts = [
-        f"{modality}, {kind}: {row['mean']:+.2f} (n = {row['size']:.0f})" for (modality, kind), row in means.iterrows()
-    ]
+    """Give the mean MDS of each kind of global sink. `table` is of `avsink.papers.hubs.sink_tables.scores`.
+
+    The cross-modal half leans less to its own modality than the other half does. Where it is still read more by its own
+    modality than by the other one, this is said.
+    """
+    parts = []
+    for (modality, kind), own in table.groupby(["modality", "kind"], sort=False)["score"]:
+        mean = own.mean()
+        inward = kind == "cross-modal" and (mean > 0 if modality == "video" else mean < 0)
+        parts.append(f"{modality}, {kind}: {_number(mean, '+z.2f')} (n = {len(own)})")
+        parts[-1] += f", still read more by {modality}" if inward else ""
     return f"Mean MDS of global sinks. {'; '.join(parts)}."
 
 
@@ -205,8 +212,8 @@ def mds(table: pd.DataFrame) -> str:
     for (category, kind), rows in table.dropna(subset=["mean"]).groupby(["category", "kind"], sort=False):
         low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
         parts.append(
-            f"{category}, {kind}: from {low['mean']:+.2f} at layer {low['layer']} to {high['mean']:+.2f} at layer "
-            f"{high['layer']}"
+            f"{category}, {kind}: from {_number(low['mean'], '+z.2f')} at layer {low['layer']} to "
+            f"{_number(high['mean'], '+z.2f')} at layer {high['layer']}"
         )
     return f"Mean MDS. {'; '.join(parts)}." if parts else NOTHING
 
@@ -242,6 +249,11 @@ def explored(found) -> str:
     most = f"; the most lasting is {often.index[0]}" if len(often) else ""
     n = found.tokens["position"].nunique()
     return f"Of {n} media tokens these are sinks at some layer: {', '.join(parts) or 'none'}{most}."
+
+
+def _number(value: float, form: str) -> str:
+    """Format a number with a minus sign, not a hyphen; what rounds to 0 has no minus."""
+    return f"{value:{form}}".replace("-", "−")
 
 
 def _largest_dimensions(sizes: pd.DataFrame, *, most: int = 3) -> dict[str, list[int]]:

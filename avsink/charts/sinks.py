@@ -1,4 +1,4 @@
-"""Dominance and sinks: which modality decides, which tokens are sinks, and who reads them (Hubs sections 3 and 4)."""
+"""Dominance and sinks: which modality decides, which tokens are sinks, and who reads them (Hubs, tables 1 and 2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Datasets by name: each has a loader that reads its files into `Sample`s.
 
     load_samples("toyworld", tasks=["anchor and target"], n_samples=24)
-    load_samples("worldsense", root="/data/worldsense", selection="knockout")
+    load_samples("worldsense", root="/data/worldsense", selection="knockout", prompt="official.json")
 
 This room imports `avsink.sample`, `avsink.media`, `avsink.compat` and `avsink.resources`, and nothing of models. The
 toy world is one loader among others, imported when it is asked for.
@@ -28,12 +28,12 @@ KINDS = {"clip": "questions about one clip", "interleaved": "prompts with candid
 SHOWN = 3  # problems quoted in a warning
 
 
-def _published(module: str) -> Callable[[Path | str], Loaded]:
+def _published(module: str) -> Callable[..., Loaded]:
     """The loader in a module, which is imported at the first call."""
-    return lambda root="": import_module(f"avsink.datasets.{module}").load(root)
+    return lambda root="", **how: import_module(f"avsink.datasets.{module}").load(root, **how)
 
 
-DATASETS: dict[str, Callable[[Path | str], Loaded]] = {
+DATASETS: dict[str, Callable[..., Loaded]] = {
     "toyworld": _published("toyworld"),
     "av-speakerbench": _published("av_speakerbench"),
     "worldsense": _published("worldsense"),
@@ -41,24 +41,37 @@ DATASETS: dict[str, Callable[[Path | str], Loaded]] = {
     "vggsound": _published("vggsound"),
     "vggsounder": _published("vggsounder"),
     "audioset": _published("audioset"),
+    "hubs": _published("hubs"),
 }
-"""Name -> loader. It takes the folder of the files ("" for the default)."""
+"""Name -> loader. It takes the folder of the files ("" for the default), and `prompt` if the dataset has templates."""
 
 
-def load(name: str, root: Path | str = "") -> Loaded:
+def load(name: str, root: Path | str = "", *, prompt: Path | str = "") -> Loaded:
     """Read a dataset: all samples, and the problems found in its files.
 
     Args:
         name: A name in `DATASETS`.
         root: Where the files are, see `avsink.datasets.files.sources`.
+        prompt: The template of its questions: the name of one, or a JSON file; "" for the default
+            (`avsink.datasets.prompts`).
 
     Raises:
-        ValueError: If no dataset has this name.
+        ValueError: If no dataset has this name, or no such template can be used for it.
         MissingData: If the files are not there.
     """
     if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; allowed: {', '.join(DATASETS)}")
-    return DATASETS[name](root)
+    if not isinstance(prompt, str | Path):
+        raise ValueError(f'prompt is {prompt!r}; allowed: the name of a template, a JSON file, or "" for the default')
+    if not str(prompt):
+        return DATASETS[name](root)
+
+    from avsink.datasets.prompts import template
+
+    words = template(prompt, name)
+    loaded = DATASETS[name](root, prompt=prompt)
+    words.check_tasks(sample.task for sample in loaded.samples)
+    return loaded
 
 
 def tasks_of(name: str, root: Path | str = "") -> list[str]:
@@ -75,6 +88,7 @@ def load_samples(
     kind: Literal["clip", "interleaved"] | None = None,
     n_samples: int | None = None,
     seed: int = 0,
+    prompt: Path | str = "",
 ) -> list[Sample]:
     """Samples of a dataset, in a fixed order.
 
@@ -89,6 +103,8 @@ def load_samples(
         n_samples: At most this many in total, spread as evenly as possible over the (task, category) groups. A larger
             number keeps every sample of a smaller one, so that a measure can be extended.
         seed: Of the order in which the samples of each group are drawn.
+        prompt: The template of its questions: the name of one, or a JSON file; "" for the default
+            (`avsink.datasets.prompts`).
 
     Raises:
         ValueError: If an argument cannot be used, no row can be used, or a sample is of another kind.
@@ -101,7 +117,7 @@ def load_samples(
     wanted = [tasks] if isinstance(tasks, str) else list(tasks) if isinstance(tasks, Iterable) else []
     if tasks is not None and not (wanted and all(isinstance(task, str) for task in wanted)):
         raise ValueError(f"tasks is {tasks!r}; allowed: a task, several tasks, or None for all")
-    loaded = load(name, root)
+    loaded = load(name, root, prompt=prompt)
     if selection is not None:
         from avsink.datasets.selections import select
 

@@ -10,7 +10,7 @@
    has no name is a problem, but its segment is kept.
 4. AudioSet publishes no clips, and copies name them differently. A clip is found in any folder by its base name:
    ``<id>_<start in ms>``, ``<id>_<start, 6 digits>``, ``<id>_<start>_<end>`` or ``<id>``, the first that exists.
-5. A segment is one sample or one problem. The sample asks for a caption (`wording.CAPTION`), and its true objects are
+5. A segment is one sample or one problem. The sample asks for a caption in a single sentence, and its true objects are
    the names of its labels; a label whose class no table names makes the segment a problem. `category` is the highest
    class that all labels share, for example ``Animal``, or ``mixed``.
 """
@@ -22,14 +22,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from avsink.datasets import wording
 from avsink.datasets.files import tables
 from avsink.datasets.files.clips import Clips
 from avsink.datasets.files.sources import MissingData, locate
 from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.loaded import Loaded, Problem, cell, collect
 from avsink.datasets.ontology import Ontology, read_ontology
-from avsink.sample import Media, Sample, Text
+from avsink.datasets.prompts import Template, template
+from avsink.sample import Media, Sample
 
 __all__ = ["NAME", "class_names", "load", "strong_labels"]
 
@@ -42,19 +42,22 @@ ANNOUNCED = re.compile(r"num_segs=(\d+)")
 STRONG_CLIP = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 ID = re.compile(r"[\w-]{11}", re.ASCII)
 MIXED = "mixed"
+TASK = "caption"
 NAMELESS = "a class without id or name, or one named twice"
 
 Span = tuple[str, float, float]
 """The name of a class, and when it starts and stops sounding, in seconds."""
 
 
-def load(root: Path | str = "") -> Loaded:
-    """Read all evaluation segments, each as a sample or a problem.
+def load(root: Path | str = "", *, prompt: Path | str = "") -> Loaded:
+    """Read all evaluation segments, each as a sample or a problem. `prompt` is a template's name or file.
 
     Raises:
         MissingData: If there is no table of segments, or no class has a name.
         TableError: If a table cannot be read.
+        PromptError: If there is no such template, or it cannot be used.
     """
+    words = template(prompt, NAME)
     root = locate(NAME, root)
     found = tables.find(root, SEGMENTS)
     if not found:
@@ -75,7 +78,7 @@ def load(root: Path | str = "") -> Loaded:
         lacking.append(f"{absent:,} clips with strong labels are not among the segments; their spans are not used")
     clips = Clips(root)
     samples, own = collect(
-        NAME, rows, key="segment", convert=lambda id, values: _sample(id, values, names, ontology, spans, clips)
+        NAME, rows, key="segment", convert=lambda id, values: _sample(id, values, names, ontology, spans, clips, words)
     )
     return Loaded(name=NAME, samples=samples, problems=(*own, *problems), tables=tuple(found), lacking=tuple(lacking))
 
@@ -171,6 +174,7 @@ def _sample(
     ontology: Ontology | None,
     spans: Mapping[str, tuple[Span, ...]],
     clips: Clips,
+    words: Template,
 ) -> Sample:
     classes = list(dict.fromkeys(part.strip() for part in cell(values, "labels").split(",") if part.strip()))
     own = spans.get(segment := str(values["segment"]), ())
@@ -188,10 +192,10 @@ def _sample(
         truth["spans"] = [list(span) for span in own]
     return Sample(
         id=id,
-        task="caption",
+        task=TASK,
         category=_category(classes, names, ontology),
-        parts=(Media(path=clip, kind="video"), Text(text="\n" + wording.CAPTION)),
         truth=truth,
+        **words.words(TASK, media=[Media(path=clip, kind="video")]),
     )
 
 

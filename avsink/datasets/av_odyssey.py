@@ -12,7 +12,8 @@
    slots whose medium has no placeholder, so that the model never sees it.
 
 Videos are shown without their sound: the sound that a question is about is a separate medium.
-The prompt has the published form: question, options, and the instruction to answer with a letter.
+The default prompt (`data/prompts/av-odyssey.json`) has the published form: question, options, and the instruction to
+answer with a letter. What a template says besides belongs to no segment of a matching question.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.files.unpack import cache_for, unpacked
 from avsink.datasets.loaded import Loaded, cell, collect, key_of
 from avsink.datasets.options import answer_of, options_of
+from avsink.datasets.prompts import Template, template
 from avsink.datasets.structure import Slot, assign, candidate_named, direction, interleave, structure
 from avsink.sample import Media, Sample, Text
 
@@ -42,8 +44,6 @@ SLOTS: tuple[Slot, ...] = (
     ("video", 1),
 )
 COLUMNS = tuple(f"{kind}_{k}" for kind, k in SLOTS)
-
-SUFFIX = "Answer with the letter of the right option."
 
 # The dataset's paper lists 26 tasks in this order, and its table numbers them 1 to 26. Whether the two orders agree was
 # not checked against the files. A column with names takes precedence over this table.
@@ -65,16 +65,19 @@ TASKS = dict(
 NAME_COLUMNS = ("task", "task_name", "question_type", "question_type_name")
 
 
-def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
+def load(root: Path | str = "", *, cache: Path | None = None, prompt: Path | str = "") -> Loaded:
     """Read all rows, each as a sample or a problem.
 
     Args:
         root: Where the files are, see `avsink.datasets.files.sources`.
         cache: Where media from parquet files are written; by default see `avsink.datasets.files.unpack`.
+        prompt: A template's name or file.
 
     Raises:
         MissingData: If there is no table, or none can be read.
+        PromptError: If there is no such template, or it cannot be used.
     """
+    words = template(prompt, NAME)
     root = locate(NAME, root)
     found = tables.find(root, "av_odyssey_part*.parquet", WITH_PATHS)
     if not found:
@@ -95,7 +98,9 @@ def load(root: Path | str = "", *, cache: Path | None = None) -> Loaded:
     if broken and not rows:
         raise MissingData(f"no AV-Odyssey in {root}: {'; '.join(lacking)}")
     files = Files(root, found[0].parent)
-    samples, problems = collect(NAME, rows, key="question_id", convert=lambda id, values: _sample(id, values, files))
+    samples, problems = collect(
+        NAME, rows, key="question_id", convert=lambda id, values: _sample(id, values, files, words)
+    )
     return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=tuple(lacking))
 
 
@@ -112,7 +117,7 @@ def _with_slots(row: Row) -> Row:
     return Row(values=values, where=row.where, fault=fault)
 
 
-def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
+def _sample(id: str, values: Mapping[str, object], files: Files, words: Template) -> Sample:
     task = _task(values)
     if not any(kind in cell(values, "data_type").lower() for kind in ("image", "video")):
         raise ValueError(f"its data_type is {values['data_type']!r}; one with image or video is expected")
@@ -144,9 +149,7 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
         id=id,
         task=task,
         category=direction(parts, options) or cell(values, "subfield"),
-        parts=parts,
         options=options,
-        suffix=SUFFIX,
         answer=answer,
         truth={
             "subfield": cell(values, "subfield"),
@@ -154,6 +157,7 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
             "correct_candidate": correct,
             "unused": unused,
         },
+        **words.words(task, question=parts, options=options),
     )
 
 

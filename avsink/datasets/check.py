@@ -2,6 +2,7 @@
 
     python -m avsink.datasets.check av-speakerbench --root DIR
     python -m avsink.datasets.check worldsense --root DIR --selection knockout    # with the paper's counts
+    python -m avsink.datasets.check hubs --root CLONE    # the items of Hubs' authors (`avsink.datasets.hubs`)
 
 1. every row is read, and becomes a sample or a problem (`avsink.datasets.loaded`);
 2. every file that a sample needs is opened, and its beginning decoded (`avsink.datasets.files.probe`); with
@@ -55,7 +56,8 @@ def report(loaded: Loaded, selection: str | None = None) -> str:
     if loaded.lacking:
         blocks.append("\n".join(["missing:", *(f"  {sentence}" for sentence in loaded.lacking)]))
     if loaded.problems:
-        blocks.append("\n".join([f"problems ({len(loaded.problems)}):", *(f"  {p}" for p in loaded.problems)]))
+        heads = [f"problems ({len(loaded.problems)}):", *_files_missing(loaded)]
+        blocks.append("\n".join([*heads, *(f"  {p}" for p in loaded.problems)]))
     return "\n\n".join(blocks)
 
 
@@ -103,6 +105,13 @@ def _head(loaded: Loaded) -> str:
     version = f" ({loaded.version})" if loaded.version else ""
     published = f" (published: {HUB[loaded.name].rows:,} rows)" if loaded.name in HUB else ""
     return f"{loaded.name}{tables}{version}: {len(loaded.samples)} samples, {len(loaded.problems)} problems{published}"
+
+
+def _files_missing(loaded: Loaded) -> list[str]:
+    """How many samples of each kind, by the beginning of their ids, lack a file; nothing if none does."""
+    groups = Counter(p.id.rpartition("/")[0] for p in loaded.problems if p.reason.startswith("missing "))
+    counts = ", ".join(f"{group} {n:,}" for group, n in groups.items())
+    return [f"  {groups.total():,} of them lack a file: {counts}"] if groups else []
 
 
 def _tasks(loaded: Loaded, expected) -> str:

@@ -1,4 +1,4 @@
-"""The 20-way question of VGGSound clips (Hubs section 3.1): which of 20 sounding objects is it?
+"""The 20-way question of VGGSound clips (Hubs): which of 20 sounding objects is it?
 
 **The sets.** A *case* is a fixed set of 20 labels, the same for all its clips. As in the paper, a case belongs to one
 super-class; if that has too few labels, distractors from other super-classes fill the set ("people" had 16 labels and
@@ -30,8 +30,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsink.datasets import wording
-from avsink.sample import Media, Sample, Text
+from avsink.datasets.prompts import Template
+from avsink.sample import Media, Sample
 
 __all__ = ["N_OPTIONS", "TASK", "Case", "Cases", "draw", "item", "names", "shuffled"]
 
@@ -114,25 +114,31 @@ def draw(
 
 
 def item(
-    id: str, case: Case, label: str, *, clip: Path, truth: Mapping[str, object] | None = None, seed: int = 0
+    id: str,
+    case: Case,
+    label: str,
+    *,
+    clip: Path,
+    words: Template,
+    truth: Mapping[str, object] | None = None,
+    seed: int = 0,
 ) -> Sample:
-    """Make the sample of one clip (steps 4 and 5); `truth` is added to `Sample.truth`.
+    """Make the sample of one clip (steps 4 and 5), asked in these words; `truth` is added to `Sample.truth`.
 
     Raises:
         ValueError: If the case does not contain the label.
     """
     if label not in case.labels:
         raise ValueError(f"its label {label!r} is not among the labels of the case {case.name!r}")
-    options = shuffled(case.labels, id=id, seed=seed)
+    options, task = shuffled(case.labels, id=id, seed=seed), f"{TASK}: {case.group}"
     return Sample(
         id=id,
-        task=f"{TASK}: {case.group}",
+        task=task,
         category=case.name,
-        parts=(Media(path=clip, kind="video"), Text(text="\n" + wording.SOUNDING_OBJECT)),
         options=options,
-        suffix=wording.LETTER,
         answer=string.ascii_uppercase[options.index(label)],
         truth={"label": label, "object": label, "case": case.name} | dict(truth or {}),
+        **words.words(task, media=[Media(path=clip, kind="video")], options=options),
     )
 
 

@@ -23,6 +23,7 @@ from avsink.datasets.files.clips import Clips, checked, clip_name
 from avsink.datasets.files.sources import MissingData, locate
 from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.loaded import Loaded, cell, check_text, collect
+from avsink.datasets.prompts import Template, template
 from avsink.datasets.twenty_way import Cases, draw, item
 from avsink.sample import Sample
 
@@ -47,13 +48,15 @@ class SuperClasses:
     lacking: tuple[str, ...] = ()
 
 
-def load(root: Path | str = "") -> Loaded:
-    """Read all clips of the test split, each as a sample or a problem.
+def load(root: Path | str = "", *, prompt: Path | str = "") -> Loaded:
+    """Read all clips of the test split, each as a sample or a problem. `prompt` is a template's name or file.
 
     Raises:
         MissingData: If there is no table.
         TableError: If a table cannot be read, or no 20-way question can be made of its labels.
+        PromptError: If there is no such template, or it cannot be used.
     """
+    words = template(prompt, NAME)
     root = locate(NAME, root)
     found = tables.find(root, TEST, WHOLE)
     if not found:
@@ -62,7 +65,9 @@ def load(root: Path | str = "") -> Loaded:
     classes = super_classes(root)
     cases = cases_of(root, classes, [label for row in rows if isinstance(label := row.values.get("label"), str)])
     clips = Clips(root)
-    samples, problems = collect(NAME, rows, key="clip", convert=lambda id, values: _sample(id, values, cases, clips))
+    samples, problems = collect(
+        NAME, rows, key="clip", convert=lambda id, values: _sample(id, values, cases, clips, words)
+    )
     lacking = (*tables.lacking({found[0]: rows}), *classes.lacking)
     return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
 
@@ -161,6 +166,6 @@ def _with(row: Row, *, clip: str, fault: str = "") -> Row:
     return Row(values={**row.values, "clip": clip or None}, where=row.where, fault=fault or row.fault)
 
 
-def _sample(id: str, values: Mapping[str, object], cases: Cases, clips: Clips) -> Sample:
+def _sample(id: str, values: Mapping[str, object], cases: Cases, clips: Clips, words: Template) -> Sample:
     label, clip = cell(values, "label"), checked(cell(values, "clip"))
-    return item(id, cases.of(label), label, clip=clips.find(clip), truth={"clip": clip}, seed=SEED)
+    return item(id, cases.of(label), label, clip=clips.find(clip), truth={"clip": clip}, words=words, seed=SEED)

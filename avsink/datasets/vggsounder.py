@@ -29,6 +29,7 @@ from avsink.datasets.files.clips import Clips, checked
 from avsink.datasets.files.sources import MissingData, locate
 from avsink.datasets.files.tables import Row
 from avsink.datasets.loaded import Loaded, collect, key_of
+from avsink.datasets.prompts import Template, template
 from avsink.datasets.twenty_way import Case, Cases, item
 from avsink.datasets.vggsound import SEED, cases_of, super_classes
 from avsink.sample import Sample
@@ -49,17 +50,20 @@ RELEASES |= {29_509: "1.0", 37_395: "1.0"}
 REMEDY = f"`pip install vggsounder=={VERSION}`, or put a csv of VGGSounder into the folder of the clips"
 
 
-def load(root: Path | str = "", *, csv_path: Path | str | None = None) -> Loaded:
+def load(root: Path | str = "", *, csv_path: Path | str | None = None, prompt: Path | str = "") -> Loaded:
     """Read all clips, each as a sample or a problem.
 
     Args:
         root: Where the clips are, see `avsink.datasets.files.sources`.
         csv_path: The csv of the labels, if it is not in `root`.
+        prompt: A template's name or file.
 
     Raises:
         MissingData: If there are no labels.
         TableError: If a table cannot be read, or no 20-way question can be made of its labels.
+        PromptError: If there is no such template, or it cannot be used.
     """
+    words = template(prompt, NAME)
     root = locate(NAME, root)
     if csv_path is not None:
         table, version = Path(csv_path), ""
@@ -74,7 +78,7 @@ def load(root: Path | str = "", *, csv_path: Path | str | None = None) -> Loaded
     labels = [label for row in rows if isinstance(label := row.values.get("label"), str)]
     cases, clips = cases_of(root, classes, labels), Clips(root)
     samples, problems = collect(
-        NAME, grouped(rows), key="video_id", convert=lambda id, values: _sample(id, values, cases, clips)
+        NAME, grouped(rows), key="video_id", convert=lambda id, values: _sample(id, values, cases, clips, words)
     )
     return Loaded(
         name=NAME,
@@ -146,13 +150,13 @@ def _add(values: dict[str, object], row: Row) -> str:
     return ""
 
 
-def _sample(id: str, values: Mapping[str, object], cases: Cases, clips: Clips) -> Sample:
+def _sample(id: str, values: Mapping[str, object], cases: Cases, clips: Clips, words: Template) -> Sample:
     clip = checked(str(values["video_id"]))
     labels: Mapping[str, str] = values["labels"]
     case, label = _asked(labels, cases)
     truth = {name: [label for label, one in labels.items() if one == name] for name in MODALITIES}
     truth = {"clip": clip, "labels": truth, "modality": labels[label]} | {name: values[name] for name in FLAGS}
-    return item(id, case, label, clip=clips.find(clip), truth=truth, seed=SEED)
+    return item(id, case, label, clip=clips.find(clip), truth=truth, words=words, seed=SEED)
 
 
 def _asked(labels: Mapping[str, str], cases: Cases) -> tuple[Case, str]:

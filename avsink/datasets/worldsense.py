@@ -11,15 +11,14 @@ The forms number their questions differently, so the ids of samples differ too: 
 ``worldsense/<index>``. The duration of a video is read from its file (`avsink.datasets.selections`), not from the
 table.
 
-The prompt has the parts of VLMEvalKit's, with sound and without subtitles: video, instruction, question, options,
-``Answer:``. `task` and `category` are both the task type, because Flow's figures 11 and 12 have one panel per task.
-`truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning), `truth["video_domain"]` the table's
-``domain`` of the video (Daily Life, ...).
+The default prompt (`data/prompts/worldsense.json`) has the parts of VLMEvalKit's, with sound and without subtitles:
+video, instruction, question, options, ``Answer:``. `task` and `category` are both the task type, because Flow's figures
+11 and 12 have one panel per task. `truth["domain"]` is the domain of the task (Recognition, Understanding, Reasoning),
+`truth["video_domain"]` the table's ``domain`` of the video (Daily Life, ...).
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,7 +28,8 @@ from avsink.datasets.files.sources import MissingData, locate
 from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.loaded import Loaded, cell, collect, key_of
 from avsink.datasets.options import answer_of, options_of
-from avsink.sample import Media, Sample, Text
+from avsink.datasets.prompts import Template, template
+from avsink.sample import Media, Sample
 
 __all__ = ["NAME", "load"]
 
@@ -39,20 +39,16 @@ TABLES = (ORIGINAL, "test-*.parquet", "WorldSense.tsv", "*.tsv")
 NEEDS = ("index", "video", "candidates", "task_domain", "task_type", "question", "answer")
 KEPT = ("duration", "sub_category", "audio_class")  # copied into `truth` if the table has them
 
-INSTRUCTION = (
-    "These are the frames of a video and its sound. Watch and listen closely, and choose the best answer to the "
-    "question. Reply with its letter only ({letters})."
-)
-SUFFIX = "Answer:"
 
-
-def load(root: Path | str = "") -> Loaded:
-    """Read all questions, each as a sample or a problem.
+def load(root: Path | str = "", *, prompt: Path | str = "") -> Loaded:
+    """Read all questions, each as a sample or a problem. `prompt` is a template's name or file.
 
     Raises:
         MissingData: If there is no table.
         TableError: If a table cannot be read.
+        PromptError: If there is no such template, or it cannot be used.
     """
+    words = template(prompt, NAME)
     root = locate(NAME, root)
     found = tables.find(root, *TABLES)
     if not found:
@@ -63,7 +59,7 @@ def load(root: Path | str = "") -> Loaded:
         read, key = {path: tables.read(path, needs=NEEDS) for path in found}, "index"
     rows = [row for of_table in read.values() for row in of_table]
     files = Files(root, found[0].parent)
-    samples, problems = collect(NAME, rows, key=key, convert=lambda id, values: _sample(id, values, files))
+    samples, problems = collect(NAME, rows, key=key, convert=lambda id, values: _sample(id, values, files, words))
     lacking = tables.lacking(read)
     return Loaded(name=NAME, samples=samples, problems=problems, tables=tuple(found), lacking=lacking)
 
@@ -102,7 +98,7 @@ def _another(video: str, values: Mapping[str, object]) -> str:
     return next((name for name in named if name and name != key_of(video)), "")
 
 
-def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
+def _sample(id: str, values: Mapping[str, object], files: Files, words: Template) -> Sample:
     options = options_of(values.get("candidates"), column="candidates", counts={3, 4})
     truth = {name: values[name] for name in KEPT if values.get(name) is not None}
     if "audio_class" in truth:
@@ -110,20 +106,19 @@ def _sample(id: str, values: Mapping[str, object], files: Files) -> Sample:
     if values.get("domain") is not None:
         truth["video_domain"] = values["domain"]
     task = cell(values, "task_type")
-    *letters, last = string.ascii_uppercase[: len(options)]
-    instruction = INSTRUCTION.format(letters=f"{', '.join(letters)} or {last}")
     return Sample(
         id=id,
         task=task,
         category=task,
-        parts=(
-            Media(path=_video(values, files), kind="video"),
-            Text(text=f"{instruction}\nQuestion: {cell(values, 'question')}"),
-        ),
         options=tuple(options),
-        suffix=SUFFIX,
         answer=answer_of(values.get("answer"), n_options=len(options)),
         truth=truth | {"domain": cell(values, "task_domain"), "video": key_of(values.get("video"))},
+        **words.words(
+            task,
+            media=[Media(path=_video(values, files), kind="video")],
+            question=cell(values, "question"),
+            options=options,
+        ),
     )
 
 

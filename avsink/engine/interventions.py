@@ -1,4 +1,4 @@
-"""Interventions: what is done to a run, as data (Flow sections 4.1 and 6; Hubs sections 3 and 5).
+"""Interventions: what is done to a run, as data (Flow sections 4.1 and 6; Hubs, tables 1 and 2).
 
 An intervention says *what* is done, never how. It answers three questions about each layer, and the engine knows
 nothing else of it. A row is one token's state:
@@ -160,7 +160,7 @@ class Block(Intervention):
 
 @dataclass(frozen=True, eq=False)
 class Restore(Intervention):
-    """Causal tracing: rows at `positions` enter each of `layers` as they did in another run (Hubs section 3.2).
+    """Causal tracing: rows at `positions` enter each of `layers` as they did in another run (Hubs, tables 1 and 2).
 
     After the last of `layers` the rows are computed again, from the states that they were given and from what the other
     rows have become. Rows that a `Discard` has removed are not restored.
@@ -193,7 +193,7 @@ class Restore(Intervention):
 
 @dataclass(frozen=True, eq=False)
 class Reweight(Intervention):
-    """Raise and lower attention scores, as adaptive sink-guided decoding does (Hubs section 5).
+    """Raise and lower attention scores, as Hubs' adaptive sink-guided decoding does.
 
     The scaled scores A of the queries at `target`, before the softmax and in all heads alike, become
 

@@ -4,9 +4,9 @@
 
 1. `LastRow`: how the last token's attention is divided among groups of tokens (Flow figure 1);
 2. `ColumnMeans`: the mean attention that each token receives from the later queries of a group, from which the Modality
-   Dominance Score is computed (Hubs section 4.2);
+   Dominance Score is computed (Hubs);
 3. `Norms`: the L2 norm of every token at the input of each layer, and φ, by which sinks are recognised (Flow figures 2
-   and 7; Hubs section 3.3);
+   and 7; Hubs, table 1);
 4. `Maps`: whole attention maps of a few layers, coarse enough to be drawn (Flow figure 1);
 5. `Readers`: which tokens attend to a few given ones.
 
@@ -106,7 +106,7 @@ class LastRow(Observer):
 
 
 class ColumnMeans(Observer):
-    """The mean attention that each token receives from the later queries of each group: Ā of Hubs section 4.2.
+    """The mean attention that each token receives from the later queries of each group: Hubs' Ā.
 
     Args:
         **groups: Name -> positions of the queries.

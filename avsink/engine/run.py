@@ -1,4 +1,4 @@
-"""A clean run of one prompt, and its replays under interventions (Flow section 4.1; Hubs section 3.2).
+"""A clean run of one prompt, and its replays under interventions (Flow section 4.1; Hubs, tables 1 and 2).
 
 1. `clean_run` runs the prompt once, without interventions, and keeps every layer's states (`avsink.engine.record`);
 2. `Run.replay` computes the distribution of the next token under each of many *plans*, exactly, without running what a

@@ -1,7 +1,7 @@
 """Attention is not information (Flow section 3, appendix B; figures 1, 2 and 7, table 1).
 
 1. `allocation`, for each sample: how the last token's attention is divided among kinds of tokens, layer by layer
-   (figure 1, left);
+   (figure 1, left), and how much of it goes to sinks;
 2. `spike`, over all samples: the layer at which attention to video jumps (layer 31 of 36 in the paper);
 3. `masking`, for each sample: from that layer on, media are hidden from the last token or from all text. Is the answer
    still right? (table 1)
@@ -28,11 +28,14 @@ from avsink.instruments.layers import require_layers
 from avsink.sample import Unmeasured
 
 __all__ = [
-    *("FIRST", "GROUPS", "MASKS", "OUTLIER", "allocation", "dimensions", "groups", "maps", "masking", "norms", "spike"),
+    *("FIRST", "GROUPS", "MASKS", "OUTLIER", "SINKS", "SINKS_BEFORE"),
+    *("allocation", "dimensions", "groups", "maps", "masking", "norms", "spike", "upper_half"),
 ]
 
 GROUPS = ("system", "video", "audio", "user instruction")  # the paper's four kinds; the last is all other text
 FIRST = "first video token of each frame"  # a part of video: where the paper finds its sinks
+SINKS = "video's sinks"  # a part of video: the tokens that are sinks at the layer's entry
+SINKS_BEFORE = "video's sinks, a layer before"  # at the layer before, the share of those that are sinks at this one
 OUTLIER = 5.0  # times the median norm of the layer: marks a token as a sink if the model's sinks are not known
 MASKS = {  # row of table 1 -> (kinds that are hidden, from which tokens)
     "Original causal mask": ((), ()),
@@ -55,22 +58,33 @@ def allocation(model, sample) -> pd.DataFrame:
 
     Returns:
         One row per (layer, group), with the columns sample, task, category, layer, group, share (fraction of the
-        attention) and tokens (how many the group has). Shares of `GROUPS` sum to 1 in each layer; `FIRST` is a part of
-        video.
+        attention) and tokens (how many the group has). Shares of `GROUPS` sum to 1 in each layer. `FIRST` and `SINKS`
+        are parts of video. `SINKS_BEFORE` has no row at layer 0.
     """
     inputs = model.prepare(sample)
     found = groups(inputs.layout)
     if len(inputs.layout.frames):
         found[FIRST] = torch.stack([frame[0] for frame in inputs.layout.frames])
-    (shares,) = observe(model, inputs, [LastRow(found)])
-    return pd.DataFrame(
-        [
-            (sample.id, sample.task, sample.category, layer, group, float(share), len(found[group]))
-            for group, column in shares.items()
-            for layer, share in enumerate(column)
-        ],
-        columns=["sample", "task", "category", "layer", "group", "share", "tokens"],
-    )
+    last = LastRow(found)
+    shares, norms = observe(model, inputs, [last, Norms(_sink_dims(model.card))])
+    rows = [
+        (layer, group, float(share), len(found[group]))
+        for group, column in shares.items()
+        for layer, share in enumerate(column)
+    ]
+    video = inputs.layout.video
+    for layer, sinks in enumerate(_sinks(norms, model.card)):
+        own = video[sinks[video]]
+        rows.append((layer, SINKS, float(last.rows[layer][own].sum()), len(own)))
+        if layer:
+            rows.append((layer, SINKS_BEFORE, float(last.rows[layer - 1][own].sum()), len(own)))
+    table = pd.DataFrame(rows, columns=["layer", "group", "share", "tokens"])
+    return pd.DataFrame({"sample": sample.id, "task": sample.task, "category": sample.category, **table})
+
+
+def upper_half(n_layers: int) -> list[int]:
+    """The layers of the upper half of the network; of an odd number, the middle one belongs to the lower half."""
+    return list(range((n_layers + 1) // 2, n_layers))
 
 
 def spike(shares: pd.DataFrame) -> int:
@@ -85,8 +99,7 @@ def spike(shares: pd.DataFrame) -> int:
     video = shares[shares["group"] == "video"].groupby("layer")["share"].mean() if len(shares) else shares
     if video.empty:
         raise ValueError("no sample has video, so there is no spike of attention to it; choose samples with video")
-    rise = video.diff()
-    return int(rise[rise.index >= (len(video) + 1) // 2].idxmax())
+    return int(video.diff()[upper_half(len(video))].idxmax())
 
 
 def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
@@ -98,8 +111,8 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
         first_layer: The first layer in which media are hidden.
 
     Returns:
-        One row per mask, with the columns sample, task, category, mask, predicted, correct (0 or 1), chance (that a
-        guess is right) and p (probability of the right letter).
+        One row per mask, with the columns sample, task, category, mask, layers (in how many media are hidden),
+        predicted, correct (0 or 1), chance (that a guess is right) and p (probability of the right letter).
 
     Raises:
         Unmeasured: The sample has no options.
@@ -128,6 +141,7 @@ def masking(model, sample, *, first_layer: int) -> pd.DataFrame:
                 "task": sample.task,
                 "category": sample.category,
                 "mask": mask,
+                "layers": len(layers),
                 "predicted": predicted,
                 "correct": float(predicted == sample.answer),
                 "chance": 1 / len(sample.options),
@@ -194,16 +208,14 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
         ValueError: The model has no such layer.
     """
     require_layers(layers, of="layers", n_layers=model.n_layers)
-    inputs, card = model.prepare(sample), model.card
-    calibrated = card.sink_dims is not None and card.sink_tau is not None
-    (found,) = observe(model, inputs, [Norms(card.sink_dims if calibrated else ())])
+    inputs = model.prepare(sample)
+    (found,) = observe(model, inputs, [Norms(_sink_dims(model.card))])
     kind, place = _kinds(inputs.layout), {}
     for piece in (*inputs.layout.frames, *inputs.layout.audio_chunks):
         place |= {int(position): at for at, position in enumerate(piece)}
-    tables = []
+    tables, sinks = [], _sinks(found, model.card)
     for layer in layers:
         l2 = found["l2"][layer]
-        sink = found["phi"][layer] > card.sink_tau if calibrated else l2 > OUTLIER * l2.median()
         tables.append(
             pd.DataFrame(
                 {
@@ -211,7 +223,7 @@ def norms(model, sample, *, layers: Sequence[int]) -> pd.DataFrame:
                     "position": range(len(l2)),
                     "group": kind,
                     "l2": l2.tolist(),
-                    "sink": sink.tolist(),
+                    "sink": sinks[layer].tolist(),
                     "at": [place.get(position) for position in range(len(l2))],
                 }
             )
@@ -251,6 +263,19 @@ def dimensions(model, sample, *, layer: int) -> pd.DataFrame:
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _sink_dims(card) -> tuple[int, ...]:
+    """The dimensions in which φ is taken; () if the card does not say which tokens are sinks."""
+    return card.sink_dims if card.sink_dims is not None and card.sink_tau is not None else ()
+
+
+def _sinks(found: dict[str, Tensor], card) -> Tensor:
+    """Which tokens are sinks at the entry of each layer, from what `Norms` observed: bool (layers, N)."""
+    if _sink_dims(card):
+        return found["phi"] > card.sink_tau
+    l2 = found["l2"]
+    return l2 > OUTLIER * l2.median(dim=1, keepdim=True).values
 
 
 def _kinds(layout) -> list[str]:

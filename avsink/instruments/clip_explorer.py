@@ -100,7 +100,7 @@ def explore(model, sample, *, layers: Sequence[int] | None = None) -> Exploratio
     (weights,) = observe(model, inputs, [Readers(asked)])
     shown = list(np.unique(np.linspace(0, model.n_layers - 1, min(12, model.n_layers)).round().astype(int)))
     shown = shown if layers is None else list(layers)
-    clip = read_clip(clips[0].path, fps=card.fps, max_frames=card.max_frames)
+    clip = read_clip(clips[0].path, fps=card.fps, max_frames=card.max_frames, sampling=card.sampling)
     frames, height = _frames(clip.frames, n_grids=len(layout.frames))
     places, wave, height = _places(inputs, frames, clip.waveform, top=height, n_grids=len(layout.frames))
     tables = [

@@ -1,4 +1,4 @@
-"""Which modality decides an answer (Hubs section 3.1): unimodal dominance.
+"""Which modality decides an answer (Hubs): unimodal dominance.
 
 1. Three passes: with both modalities (av), with zeroed frames (a), with a zeroed waveform (v). Media are zeroed
    *before* the processor, so that all three prompts have the same tokens;

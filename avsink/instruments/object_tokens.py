@@ -1,4 +1,4 @@
-"""Object tokens of a prompt (Hubs section 3.2), found from masks and time spans, for `tracing.trace`.
+"""Object tokens of a prompt (Hubs, table 1), found from masks and time spans, for `tracing.trace`.
 
 1. The family's adapter says how the model cut the video into cells (`Inputs.grid`);
 2. video: the tokens whose cells the masks cover, at a level of strictness (`avsink.datasets.masks.object_cells`);
@@ -122,6 +122,9 @@ class ObjectFinder:
         masks = None if self.masks is None else self.masks / clip
         given: dict[str, object] = {}
         if "seen" in sample.truth:
+            if card.sampling != "even":
+                reason = 'its masks are of frames at even times; load the model with sampling="even"'
+                raise SampleError(sample.id, reason)
             given["masks"] = toy.masks(sample.truth, fps=card.fps, size=TOY_PIXELS)
             given["spans"] = toy.spans(sample.truth)
         try:

@@ -1,4 +1,4 @@
-"""The sink dimensions D and the threshold τ of a model that nobody has calibrated (Hubs section 3.3; Sun et al. 2024).
+"""The sink dimensions D and the threshold τ of a model that nobody has calibrated (Hubs, table 1; Sun et al. 2024).
 
 Massive activations are a few dimensions that hold a large share of the energy of a few tokens, and are the same in all
 prompts. No step depends on a model's width or scale:
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ from tqdm import tqdm
 from avsink.engine.observers import ColumnMeans, Norms, Observer, observe
 from avsink.sample import SampleError
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "Massive", "calibrate", "drawing", "marks"]
 
 SHARE = 0.1  # of a token's energy; Qwen2.5-Omni-7B's τ = 25 at width 3,584 is 0.17
 LARGE = 2.0  # times the median L2 norm of the layer's tokens; massive dimensions of published models: tens to hundreds
@@ -96,17 +96,19 @@ class Calibration:
         return f"sink_dims={self.dims},\nsink_tau={tau}"
 
 
-class _Massive(Observer):
+class Massive(Observer):
     """Dimensions that are massive (step 2, without `COMMON`), layer by layer."""
 
     def __init__(self):
         self.found: dict[int, tuple[Tensor, Tensor]] = {}
 
     def begin(self):
+        """Forget earlier runs."""
         self.found.clear()
         self.largest = torch.zeros(())
 
     def enter(self, layer, states, arguments):
+        """Look at the layer's input."""
         energy = states.float() ** 2
         whole = energy.sum(dim=-1, keepdim=True).clamp_min(1e-30)  # (N, 1)
         top = energy.topk(min(TOP, energy.shape[-1]), dim=-1)  # (N, TOP)
@@ -130,7 +132,7 @@ def calibrate(model, samples: Sequence) -> Calibration:
     Raises:
         ValueError: No sample can be used.
     """
-    marks: list[pd.DataFrame] = []
+    found: list[pd.DataFrame] = []
     energies: list[pd.DataFrame] = []
     prepared = []
     for sample in tqdm(samples, desc="calibration", unit="sample"):
@@ -139,13 +141,13 @@ def calibrate(model, samples: Sequence) -> Calibration:
         except SampleError:
             continue
         own, largest = _marks(model, inputs)
-        marks.append(own.assign(sample=inputs.sample_id))
+        found.append(own.assign(sample=inputs.sample_id))
         energy = {"sample": inputs.sample_id, "position": range(len(largest)), "share": largest.tolist()}
         energies.append(pd.DataFrame(energy))
         prepared.append(inputs)
     if not prepared:
         raise ValueError("no sample could be used, so there is nothing to calibrate on; give other samples")
-    table, energy = pd.concat(marks, ignore_index=True), pd.concat(energies, ignore_index=True)
+    table, energy = pd.concat(found, ignore_index=True), pd.concat(energies, ignore_index=True)
     seen = Counter()
     for _, own in table.groupby("sample"):
         seen.update(own["dimension"].unique().tolist())
@@ -174,6 +176,40 @@ def _layers(marks: pd.DataFrame, n: int) -> tuple[int, ...]:
     return tuple(int(layer) for layer in share.index[share >= 0.5])
 
 
+def drawing(means: Tensor) -> Tensor:
+    """Find the tokens that attract attention (step 3).
+
+    Args:
+        means: The mean attention that each token receives from all later tokens, (layers, N); NaN for the last one.
+
+    Returns:
+        Whether a token attracts attention, bool (layers, N).
+    """
+    n = means.shape[1]
+    even = 1 / torch.arange(1, n + 1)  # (N,), what each query gives to each of its keys
+    even = (even.sum() - even.cumsum(0)) / (n - torch.arange(1, n + 1)).clamp_min(1)  # (N,), mean over later queries
+    return means >= DRAWN * even
+
+
+def marks(massive: Mapping[int, tuple[Tensor, Tensor]], drawn: Tensor) -> pd.DataFrame:
+    """List the dimensions that are massive at tokens that attract attention (steps 2 and 3).
+
+    Args:
+        massive: Layer -> massive dimensions, the first result of `Massive`.
+        drawn: What `drawing` returns.
+
+    Returns:
+        One row per (layer, dimension, token), with the columns layer, position, dimension.
+    """
+    rows = []
+    for layer, (large, dims) in massive.items():
+        for dim in dims[large & drawn[layer][:, None]].unique().tolist():
+            at = ((dims == dim) & large).any(dim=-1)  # (N,), whether it attracts attention or not
+            if at.float().mean() <= COMMON:
+                rows += [(layer, position, dim) for position in (at & drawn[layer]).nonzero()[:, 0].tolist()]
+    return pd.DataFrame(rows, columns=["layer", "position", "dimension"]).astype(int)
+
+
 def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
     """Do steps 1 to 3 for one prompt.
 
@@ -181,20 +217,10 @@ def _marks(model, inputs) -> tuple[pd.DataFrame, Tensor]:
         The marks, with the columns layer, position, dimension, media (whether it is a media token); and the largest
         share of each token's energy that one dimension holds at any layer, (N,).
     """
-    n, media = inputs.layout.n, {*inputs.layout.video.tolist(), *inputs.layout.audio.tolist()}
-    (top, largest), means = observe(model, inputs, [_Massive(), ColumnMeans(all=torch.arange(n))])
-    rows = []
-    even = 1 / torch.arange(1, n + 1)  # (N,), what each query gives to each of its keys
-    even = (even.sum() - even.cumsum(0)) / (n - torch.arange(1, n + 1)).clamp_min(1)  # (N,), mean over later queries
-    for layer, (massive, dims) in top.items():
-        drawn = means["all"][layer] >= DRAWN * even  # (N,); False for the last token, whose mean is NaN
-        for dim in dims[massive & drawn[:, None]].unique().tolist():
-            at = ((dims == dim) & massive).any(dim=-1)  # (N,), whether it attracts attention or not
-            if at.float().mean() <= COMMON:
-                drawing = (at & drawn).nonzero()[:, 0].tolist()
-                rows += [(layer, position, dim, position in media) for position in drawing]
-    table = pd.DataFrame(rows, columns=["layer", "position", "dimension", "media"])
-    return table.astype({"media": bool}), largest
+    media = [*inputs.layout.video.tolist(), *inputs.layout.audio.tolist()]
+    (massive, largest), means = observe(model, inputs, [Massive(), ColumnMeans(all=torch.arange(inputs.layout.n))])
+    table = marks(massive, drawing(means["all"]))
+    return table.assign(media=table["position"].isin(media)), largest
 
 
 def _phi(model, inputs, dims: Sequence[int]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Causal tracing: which tokens of one modality carry what the other one shows (Hubs sections 3.2 and 4, tables 1, 2).
+"""Causal tracing: which tokens of one modality carry what the other one shows (Hubs, tables 1 and 2).
 
 For a sample that one modality dominates:
 
@@ -8,6 +8,10 @@ For a sample that one modality dominates:
    entry of every layer or of a window of layers;
 4. IE_clean(S) = P_restored[o_clean] - P_corrupted[o_clean], and IE_corrupt(S) = P_corrupted[o_corrupt] -
    P_restored[o_corrupt]. One replay gives both.
+
+P[letter] is the probability of the letter at the prompt's last token, where the answer is predicted. The code of Hubs'
+authors takes the largest one over all tokens that the model generates. Theirs is never smaller, and it is larger where
+the model writes something else before the letter.
 
 All sets of one sample are restored in a single `replay`. A token that is restored at every layer is never computed.
 """
@@ -27,10 +31,11 @@ from avsink.engine.interventions import Restore
 from avsink.engine.run import Run, clean_run
 from avsink.instruments.dominance import DOMINATED, MUTED, dominant
 from avsink.instruments.knockout import window
-from avsink.instruments.sinks import ONE_IN, SinkObserver, Sinks, global_sinks, split
+from avsink.instruments.sink_halves import By, Sinks, Ties, Unread, global_sinks, split
+from avsink.instruments.sinks import ONE_IN, SinkObserver
 from avsink.sample import Unmeasured
 
-__all__ = ["Traced", "corrupt", "effects", "trace_by_layer", "trace", "token_sets"]
+__all__ = ["Traced", "corrupt", "effects", "of_sample", "trace_by_layer", "trace", "token_sets"]
 
 DRAWS = 5  # random sets of each size
 
@@ -95,7 +100,15 @@ def _needed(dominance: str | None) -> tuple[str, ...]:
 
 
 def token_sets(
-    traced: Traced, *, objects: Tensor | None = None, one_in: Sequence[int] = ONE_IN, draws: int = DRAWS, seed: int = 0
+    traced: Traced,
+    *,
+    objects: Tensor | None = None,
+    one_in: Sequence[int] = ONE_IN,
+    draws: int = DRAWS,
+    seed: int = 0,
+    ties: Ties = "phi",
+    by: By = "halves",
+    unread: Unread = "zero",
 ) -> pd.DataFrame:
     """List the sets of tokens to restore, all of the dominated modality (rows of Hubs tables 1 and 2).
 
@@ -108,6 +121,9 @@ def token_sets(
         one_in: The values of N.
         draws: How many random sets to draw for each N.
         seed: The seed of the draws; each sample has draws of its own.
+        ties: How ties among global sinks are decided, as in `sink_halves.global_sinks`.
+        by: How they are split, as in `sink_halves.split`.
+        unread: What counts where a modality no longer reads, as in `sink_halves.split`.
 
     Returns:
         One row per set, with the columns token_set, one_in (N; 0 for All and Object), draw (number of the random set,
@@ -119,8 +135,8 @@ def token_sets(
     if objects is not None:
         rows.append(("Object", 0, 0, objects[torch.isin(objects, among)]))
     for n in one_in:
-        found = global_sinks(traced.sinks, one_in=n, among=among)
-        halves = split(found, traced.sinks, modality=modality)
+        found = global_sinks(traced.sinks, one_in=n, among=among, ties=ties)
+        halves = split(found, traced.sinks, modality=modality, by=by, unread=unread)
         rows += [
             ("Sink", n, 0, found),
             ("Unimodal", n, 0, halves.unimodal),
@@ -174,6 +190,9 @@ def trace(
     one_in: Sequence[int] = ONE_IN,
     draws: int = DRAWS,
     seed: int = 0,
+    ties: Ties = "phi",
+    by: By = "halves",
+    unread: Unread = "zero",
 ) -> pd.DataFrame:
     """Measure the effect of every set of `token_sets` for one sample (Hubs tables 1 and 2).
 
@@ -186,6 +205,9 @@ def trace(
         one_in: The values of N.
         draws: How many random sets to draw for each N.
         seed: The seed of the draws.
+        ties: How ties among global sinks are decided, as in `sink_halves.global_sinks`.
+        by: How they are split, as in `sink_halves.split`.
+        unread: What counts where a modality no longer reads, as in `sink_halves.split`.
 
     Returns:
         One row per set, with the columns sample, task, category, dominance, o_clean, o_corrupt, token_set, one_in,
@@ -194,17 +216,28 @@ def trace(
     Raises:
         Unmeasured: No modality dominates the sample, or the corrupted run has the same prediction as the clean one.
         SampleError: The sample cannot be used.
-        ValueError: The model's sinks are not calibrated.
+        ValueError: The model's sinks are not calibrated, or a choice is none of those allowed.
     """
     traced = corrupt(model, sample, dominance=dominance, between=False)
     found = None if objects is None else objects(model, sample, traced.clean.inputs)
     own = None if found is None else found.get(DOMINATED[traced.dominance])
-    sets = token_sets(traced, objects=own, one_in=one_in, draws=draws, seed=seed)
+    choices = {"ties": ties, "by": by, "unread": unread}
+    sets = token_sets(traced, objects=own, one_in=one_in, draws=draws, seed=seed, **choices)
     table = pd.concat([sets.drop(columns="positions"), effects(traced, list(sets["positions"]))], axis=1)
-    return _of_sample(table, sample, traced)
+    return of_sample(table, sample, traced)
 
 
-def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None = None) -> pd.DataFrame:
+def trace_by_layer(
+    model,
+    sample,
+    *,
+    k: int,
+    one_in: int,
+    dominance: str | None = None,
+    ties: Ties = "phi",
+    by: By = "halves",
+    unread: Unread = "zero",
+) -> pd.DataFrame:
     """Measure at which depth restoring brings the answer back, in windows of layers. Not in the paper.
 
     Args:
@@ -213,6 +246,9 @@ def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None 
         k: How many layers a window has, an odd number.
         one_in: The value of N.
         dominance: The dominant modality, `audio` or `video`; None to find it, which takes a third run.
+        ties: How ties among global sinks are decided, as in `sink_halves.global_sinks`.
+        by: How they are split, as in `sink_halves.split`.
+        unread: What counts where a modality no longer reads, as in `sink_halves.split`.
 
     Returns:
         One row per (set, layer), for the sets All, Sink, Unimodal and Cross-modal, with the columns of `trace` and
@@ -225,7 +261,7 @@ def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None 
     """
     windows = [window(layer, k=k, n_layers=model.n_layers) for layer in range(model.n_layers)]
     traced = corrupt(model, sample, dominance=dominance)
-    sets = token_sets(traced, one_in=[one_in], draws=0)
+    sets = token_sets(traced, one_in=[one_in], draws=0, ties=ties, by=by, unread=unread)
     cells = [(row, layer) for row in range(len(sets)) for layer in range(model.n_layers)]
     found = effects(
         traced,
@@ -233,10 +269,10 @@ def trace_by_layer(model, sample, *, k: int, one_in: int, dominance: str | None 
         layers=[windows[layer] for _, layer in cells],
     )
     table = sets.drop(columns="positions").iloc[[row for row, _ in cells]].reset_index(drop=True)
-    return _of_sample(pd.concat([table.assign(layer=[layer for _, layer in cells]), found], axis=1), sample, traced)
+    return of_sample(pd.concat([table.assign(layer=[layer for _, layer in cells]), found], axis=1), sample, traced)
 
 
-def _of_sample(table: pd.DataFrame, sample, traced: Traced) -> pd.DataFrame:
+def of_sample(table: pd.DataFrame, sample, traced: Traced) -> pd.DataFrame:
     """Insert the columns that are the same in all rows of a sample."""
     facts = {
         "sample": sample.id,

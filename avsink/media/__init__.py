@@ -11,7 +11,9 @@ Clips and sounds are decoded by PyAV, images by Pillow. Sampling follows Flow ap
    length;
 4. sound (`sound`): the mean of the channels, resampled, with silence where there is a gap in time, and aligned with the
    start of the picture: cut if it starts earlier, padded with silence if it starts later;
-5. refuse one whose decoder reports damage, and one of which less can be decoded than it holds. What a codec hides and
+5. or, with `sampling="published"`, take the frames and the sound that the loader of the published models takes
+   (`published`), instead of steps 3 and 4;
+6. refuse one whose decoder reports damage, and one of which less can be decoded than it holds. What a codec hides and
    does not report (a changed byte in most lossy codecs) cannot be seen.
 
 Whatever is wrong with a file, `MediaError` says what, and names it; so does whatever exceeds the limits of memory and

@@ -1,13 +1,14 @@
 """The picture of a clip: the frames that a player would show, upright, at regular times.
 
-One frame is kept every `1 / fps` seconds from the first frame on, each the frame that is shown at that time. Frames are
-looked at one by one, and only those that are kept are converted, turned upright (`avsink.media.upright`) and resized by
-`fit`, so that a long clip or a large picture is never in memory as a whole.
+One frame is kept every `1 / fps` seconds from the first frame on, each the frame that is shown at that time; or those
+of given numbers (`Numbered`). Frames are looked at one by one, and only those that are kept are converted, turned
+upright (`avsink.media.upright`) and resized by `fit`, so that a long clip or a large picture is never in memory as a
+whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import av
@@ -17,7 +18,7 @@ from avsink.media.clip import MediaError
 from avsink.media.limits import KEPT
 from avsink.media.upright import upright
 
-__all__ = ["Fit", "Picture", "fitted", "rate"]
+__all__ = ["Fit", "Numbered", "Picture", "fitted", "rate"]
 
 Fit = Callable[[np.ndarray], np.ndarray]
 """One picture, uint8 [H, W, 3], in another size."""
@@ -33,6 +34,7 @@ class Picture:
         fps: Frames kept a second.
         start: Seconds at which the first frame is shown, None before there is any.
         end: Seconds at which the last frame has been shown.
+        seen: Frames that were looked at.
     """
 
     kind = "picture"
@@ -42,6 +44,7 @@ class Picture:
         self.name = name
         self.start: float | None = None
         self.end = 0.0
+        self.seen = 0
         self._fit = fit
         self._wanted = min(max_frames, max(1, round(seconds * self.fps)))
         self._frames: np.ndarray | None = None
@@ -67,6 +70,7 @@ class Picture:
         self._keep(until=time - self.start)
         self._length = float((frame.duration or 0) * frame.time_base) or max(self._length, time - self._time)
         self._shown, self._time = frame, time
+        self.seen += 1
         self.end = max(self.end, time + self._length)
 
     def frames(self) -> np.ndarray:
@@ -98,6 +102,28 @@ class Picture:
         if picture.shape != self._frames.shape[1:]:
             raise MediaError(f"{self.name}: its picture changes its size at {self._time:.1f} s; encode it again")
         return picture
+
+
+class Numbered(Picture):
+    """The frames of these numbers, counted from 0 in the order in which they are shown.
+
+    Args:
+        chosen: The numbers, in order.
+        fps: What the model is told to be the frames a second.
+        fit: As of `Picture`.
+        name: The file's name.
+    """
+
+    def __init__(self, chosen: Sequence[int], fps: float, *, fit: Fit | None, name: str):
+        super().__init__(0.0, fps, len(chosen), fit=fit, name=name)
+        self._chosen, self._wanted = chosen, len(chosen)
+
+    def _keep(self, until: float) -> None:
+        """Keep the frame that is shown now as often as its number was chosen."""
+        while self._kept < self._wanted and self._chosen[self._kept] == self.seen - 1:
+            picture = self._converted()
+            self._frames[self._kept] = picture
+            self._kept += 1
 
 
 def fitted(picture: np.ndarray, fit: Fit | None, name: str) -> np.ndarray:

@@ -12,7 +12,8 @@ from avsink.media.clip import Clip, MediaError
 from avsink.media.image import image
 from avsink.media.limits import Deadline, named
 from avsink.media.opening import chosen, opened, pictures
-from avsink.media.picture import Fit, Picture, fitted
+from avsink.media.picture import Fit, Numbered, Picture, fitted
+from avsink.media.published import EVEN, PUBLISHED, frame_numbers, whole_length
 from avsink.media.raw import RAW, is_padding
 from avsink.media.sound import Sound
 from avsink.media.survey import MICROSECOND, TOLERANCE, Span, is_announced, survey
@@ -35,13 +36,14 @@ def read(
     sampling_rate: int,
     max_seconds: float | None,
     fit: Fit | None = None,
+    sampling: str = EVEN,
 ) -> Clip:
     """Decode a sample's medium according to its kind; see `read_clip` for the arguments."""
     if medium.kind == "image":
         picture = fitted(read_image(medium.path), fit, medium.path.name)
         return Clip(frames=picture[None], fps=fps, fitted=fit is not None)  # [1, H, W, 3]
     if medium.kind == "audio":
-        return read_audio(medium.path, sampling_rate=sampling_rate, max_seconds=max_seconds)
+        return read_audio(medium.path, sampling_rate=sampling_rate, max_seconds=max_seconds, sampling=sampling)
     return read_clip(
         medium.path,
         fps=fps,
@@ -52,6 +54,7 @@ def read(
         else None,  # the limit is one of hearing: frames are sampled more slowly
         need_sound=medium.sound,
         fit=fit,
+        sampling=sampling,
     )
 
 
@@ -72,9 +75,11 @@ def read_image(path: Path | str) -> np.ndarray:
     raise MediaError(f"{path.name}: its picture is empty or cannot be decoded")
 
 
-def read_audio(path: Path | str, *, sampling_rate: int = 16_000, max_seconds: float | None = None) -> Clip:
+def read_audio(
+    path: Path | str, *, sampling_rate: int = 16_000, max_seconds: float | None = None, sampling: str = EVEN
+) -> Clip:
     """Decode a sound file, or the sound track of a video."""
-    return read_clip(path, sampling_rate=sampling_rate, max_seconds=max_seconds, need_picture=False)
+    return read_clip(path, sampling_rate=sampling_rate, max_seconds=max_seconds, need_picture=False, sampling=sampling)
 
 
 def read_clip(
@@ -87,6 +92,7 @@ def read_clip(
     need_picture: bool = True,
     need_sound: bool = True,
     fit: Fit | None = None,
+    sampling: str = EVEN,
 ) -> Clip:
     """Decode the picture, the sound or both of one file.
 
@@ -99,6 +105,7 @@ def read_clip(
         need_picture: Whether to decode the picture.
         need_sound: Whether to decode the sound.
         fit: Resizes each frame that is kept, so that a large picture is never kept as it is.
+        sampling: "even" or "published" (`avsink.media.published`).
 
     Raises:
         MediaError: If the file is missing, damaged, too long, too large, or lacks a track that is needed.
@@ -106,21 +113,44 @@ def read_clip(
     path = Path(path)
     spans = survey(path, picture=need_picture, sound=need_sound, max_seconds=max_seconds)
     longest = max(span.seconds for span in spans.values())
+    published = sampling == PUBLISHED
     picture = Picture(spans["video"].seconds if need_picture else 0.0, fps, max_frames, fit=fit, name=path.name)
-    sound = Sound(sampling_rate, clock=need_sound and spans["audio"].clock, name=path.name)
+    sound = Sound(
+        sampling_rate,
+        clock=need_sound and spans["audio"].clock,
+        name=path.name,
+        placed=not published,
+        sixteen=published and need_picture,
+    )
     with named(path.name):
+        if published and need_picture:
+            picture = _numbered(path, spans["video"], fps=fps, max_frames=max_frames, fit=fit)
         for frame in _decoded(path, picture=need_picture, sound=need_sound, seconds=longest):
             (picture if isinstance(frame, av.VideoFrame) else sound).add(frame)
         for kind, span in spans.items():
             _check_decoded(path.name, picture if kind == "video" else sound, span)
+        waveform = None
+        if need_sound:
+            waveform = sound.waveform(start=picture.start if need_picture and not published else sound.start)
+            if published:
+                samples = round(sound.heard * sound.rate)
+                waveform = whole_length(waveform, samples, sound.rate, sampling_rate)
         return Clip(
             frames=picture.frames() if need_picture else None,
             fps=picture.fps,
-            waveform=sound.waveform(start=picture.start if need_picture else sound.start) if need_sound else None,
+            waveform=waveform,
             sampling_rate=sampling_rate,
             duration=picture.seconds if need_picture else sound.seconds,
             fitted=fit is not None,
         )
+
+
+def _numbered(path: Path, span: Span, *, fps: float, max_frames: int, fit: Fit | None) -> Numbered:
+    """The frames that the published sampling takes. They are counted first: a packet need not show anything."""
+    total = sum(1 for _ in _decoded(path, picture=True, seconds=span.seconds))
+    rate = span.rate or total / span.seconds
+    numbers = frame_numbers(total, rate, fps=fps, max_frames=max_frames, name=path.name)
+    return Numbered(numbers, fps, fit=fit, name=path.name)
 
 
 def check_beginning(medium: Media) -> None:

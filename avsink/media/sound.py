@@ -33,8 +33,12 @@ MOST_PLANES = 8  # from which on PyAV loses count of them
 class Sound:
     """One track of sound, a decoded frame at a time.
 
+    It is `placed` at its time (step 2), or else taken as it is decoded; with `sixteen`, each channel is rounded to 16
+    bits first. `avsink.media.published` says what for.
+
     Attributes:
         clock: Whether its time stamps count; raw streams have none of their own.
+        rate: Samples a second that the file has, at its end.
         start: Seconds at which it begins, None before there is any.
         end: Seconds at which its last frame ends, by its time stamp.
         heard: Seconds that were decoded, without silence that was filled in.
@@ -42,16 +46,17 @@ class Sound:
 
     kind = "sound"
 
-    def __init__(self, sampling_rate: int, *, clock: bool, name: str):
+    def __init__(self, sampling_rate: int, *, clock: bool, name: str, placed: bool = True, sixteen: bool = False):
         self.sampling_rate = sampling_rate
         self.clock = clock
         self.name = name
+        self.rate = 0
         self.start: float | None = None
         self.end = 0.0
         self.heard = 0.0
         self._blocks: list[np.ndarray] = []
         self._resampler: av.AudioResampler | None = None
-        self._rate = 0
+        self._placed, self._sixteen = placed, sixteen
         self._next = 0.0  # the time of the sample that comes next
         self._last = 0.0  # the time stamp of the last frame
         self._lengths: list[float] = []  # of frames, in seconds
@@ -64,7 +69,7 @@ class Sound:
 
     def add(self, frame: av.AudioFrame) -> None:
         """Mix, place and resample one frame."""
-        rate, mono = frame.sample_rate, _mono(frame)  # [n]
+        rate, mono = frame.sample_rate, _mono(frame, sixteen=self._sixteen)  # [n]
         if not RATES[0] <= rate <= RATES[1]:
             raise MediaError(
                 f"{self.name} claims {rate} samples of sound a second; {RATES[0]:,} to {RATES[1]:,} are read"
@@ -85,9 +90,9 @@ class Sound:
         self.end = max(self.end, time + length)
         if 4 * self.seconds * max(rate, self.sampling_rate) > KEPT:
             raise MediaError(f"{self.name}: its sound lasts {self.seconds / 60:.0f} minutes, too long to be kept")
-        if rate != self._rate:
+        if rate != self.rate:
             self._start_resampler(rate)
-        late = time - self._next
+        late = time - self._next if self._placed else 0.0
         if late > gap:
             self._push(np.zeros(round(late * rate), np.float32))
         elif late < -gap:
@@ -118,23 +123,23 @@ class Sound:
     def _start_resampler(self, rate: int) -> None:
         self._flush()
         self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=self.sampling_rate)
-        self._rate = rate
+        self.rate = rate
 
     def _push(self, mono: np.ndarray) -> None:
         if not len(mono):
             return
         frame = av.AudioFrame.from_ndarray(mono[None], format="fltp", layout="mono")
-        frame.sample_rate = self._rate
+        frame.sample_rate = self.rate
         self._blocks += [block.to_ndarray()[0] for block in self._resampler.resample(frame)]  # each [n]
-        self._next += len(mono) / self._rate
+        self._next += len(mono) / self.rate
 
     def _flush(self) -> None:
         if self._resampler:
             self._blocks += [block.to_ndarray()[0] for block in self._resampler.resample(None) if block]
 
 
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """The mean of the channels, float32 [n], full scale 1."""
+def _mono(frame: av.AudioFrame, *, sixteen: bool) -> np.ndarray:
+    """The mean of the channels, each rounded to 16 bits if `sixteen`: float32 [n], full scale 1."""
     channels = frame.layout.nb_channels
     if frame.format.is_planar and channels >= MOST_PLANES:
         (frame,) = av.AudioResampler(format="flt").resample(frame)
@@ -145,6 +150,8 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / 2.0 ** (8 * samples.dtype.itemsize - 1)
+    if sixteen:
+        samples = np.clip(np.rint(samples * 2.0**15), -(2**15), 2**15 - 1).astype(np.float32) / 2**15
     if len(samples) == 1:
         return np.ascontiguousarray(samples[0], np.float32)
     return samples.mean(axis=0, dtype=np.float32)

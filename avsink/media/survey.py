@@ -46,6 +46,7 @@ class Span:
         counted: Whether that is a count of samples.
         plain: Whether each packet of sound holds exactly the samples of its time.
         clock: Whether there are time stamps, and not only those that FFmpeg makes up for raw streams of sound.
+        rate: Pictures a second on average, as the file says; 0 if it does not, and for sound.
     """
 
     start: float = 0.0
@@ -58,6 +59,7 @@ class Span:
     counted: bool = False
     plain: bool = False
     clock: bool = True
+    rate: float = 0.0
 
     @property
     def measured(self) -> float:
@@ -123,6 +125,7 @@ def survey(path: Path, *, picture: bool, sound: bool, max_seconds: float | None 
             span = spans[stream.index]
             span.announced = _announced(container, stream) if is_announced(path, container) else 0.0
             span.clock = chain is None
+            span.rate = float(stream.average_rate or 0) if stream.type == "video" else 0.0
             span.plain = stream.codec_context.name.startswith("pcm_")
             span.counted = container.format.name in COUNTED and span.announced > 0
             _check(path.name, stream, spans)

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 
     from avsink.models.model import Model
 
-__all__ = ["CARDS", "DTYPES", "DamagedModel", "MissingModel", "ModelCard", "card", "check_attention", "load"]
+__all__ = [
+    "CARDS",
+    "DTYPES",
+    "DamagedModel",
+    "MissingModel",
+    "ModelCard",
+    "card",
+    "check_attention",
+    "check_sampling",
+    "load",
+]
 
 
 def load(
@@ -37,6 +47,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     max_frames: int | None = None,
     max_tokens_per_frame: int | None = None,
+    sampling: str = "even",
 ) -> Model:
     """Load a checkpoint on transformers' own attention. The arguments are those of `avsink.load`."""
     if not str(name_or_path).strip():
@@ -44,7 +55,8 @@ def load(
     for name, limit in (("max_frames", max_frames), ("max_tokens_per_frame", max_tokens_per_frame)):
         if limit is not None and (not isinstance(limit, Integral) or limit is True or limit < 1):
             raise ValueError(f"{name} is {limit!r}; allowed: a whole number from 1 on, or None for the card's")
-    chosen = card(name_or_path)
+    check_sampling(sampling)
+    chosen = replace(card(name_or_path), sampling=sampling)
     if max_frames is not None:
         chosen = replace(chosen, max_frames=max_frames)
     if max_tokens_per_frame is not None:
@@ -65,6 +77,14 @@ def load(
     adapter = FAMILIES[chosen.family]()
     hf, processor = adapter.load(folder, dtype=_dtype(dtype), device_map=device_map)
     return Model(card=chosen, hf=hf, processor=processor, adapter=adapter)
+
+
+def check_sampling(name: str) -> None:
+    """Raise ValueError, with the allowed names, if clips are not sampled in a way of this name."""
+    from avsink.media.published import SAMPLINGS  # only now: it brings the decoder
+
+    if not isinstance(name, str) or name not in SAMPLINGS:
+        raise ValueError(f"unknown sampling {name!r}; allowed: {', '.join(SAMPLINGS)}")
 
 
 def check_attention(name: str) -> None:

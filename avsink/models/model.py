@@ -2,8 +2,8 @@
 
 `Model.prepare`, the way of one sample into tensors:
 
-1. check the sample; decode its media (2 frames a second, see `avsink.media`);
-2. mute, if asked: frames or waveform become zeros *before* the processor, so that every token stays (Hubs section 3.1);
+1. check the sample; decode its media (2 frames a second, by the card's `sampling`, see `avsink.media`);
+2. mute, if asked: frames or waveform become zeros *before* the processor, so that every token stays (Hubs);
 3. the family's adapter (`avsink.models.families.base`) writes the prompt, expands it and encodes the media;
 4. lay out the tokens (`avsink.layout`), work out their positions, of which the model must have enough, and move
    everything to the model's device.
@@ -208,7 +208,8 @@ class Model:
         def read_all(fps: float) -> list[Clip]:
             limits = {"max_frames": self.card.max_frames, "max_seconds": self.max_seconds}
             rates = {"fps": fps, "sampling_rate": self.sampling_rate}
-            return [read(medium, fit=self._fit(medium.kind), **rates, **limits) for medium in media]
+            how = {"sampling": self.card.sampling, **rates, **limits}
+            return [read(medium, fit=self._fit(medium.kind), **how) for medium in media]
 
         clips = read_all(self.card.fps)
         rates = {clip.fps for medium, clip in zip(media, clips, strict=True) if medium.kind == "video"}
@@ -219,7 +220,8 @@ class Model:
         return partial(self.adapter.fit, kind=kind, processor=self.processor, card=self.card)
 
     def _prompt(self, sample: Sample) -> list[Piece]:
-        pieces = self.adapter.prompt(sample, system=self.card.system, processor=self.processor)
+        system = self.card.system if sample.prompt.system is None else sample.prompt.system
+        pieces = self.adapter.prompt(sample, system=system, processor=self.processor)
         for piece in pieces:
             for control in self.tokenizer.all_special_tokens:
                 if piece.role not in ("system", "medium", "header") and control in piece.text:

@@ -17,8 +17,10 @@ import pandas as pd
 __all__ = [
     "DRAWS",
     "LEVEL",
+    "cells",
     "changes",
     "changes_by",
+    "deepest",
     "differences",
     "in_order",
     "joined",
@@ -28,6 +30,7 @@ __all__ = [
     "percent",
     "resampled_means",
     "summarise",
+    "unseen",
     "widths",
 ]
 
@@ -35,7 +38,12 @@ DRAWS = 2000  # resamples
 LEVEL = 0.95  # of intervals
 
 
-def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def cells(rows: pd.DataFrame, *, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Arrange a value as groups x samples, the mean of several rows of one cell; NaN where there is none."""
+    return rows.groupby([*by, "sample"], sort=False, observed=True)[value].mean().unstack("sample")
+
+
+def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Mean of each column over each of `draws` bootstrap resamples of the rows: (samples, cells) -> (draws, cells)."""
     n = len(values)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)  # (draws, samples)
@@ -62,16 +70,16 @@ def summarise(
     if rows.empty:
         numbers = {"mean": float, "low": float, "high": float, "n": int}
         return pd.DataFrame(columns=[*by, *numbers]).astype(numbers)
-    cells = rows.groupby([*by, "sample"], sort=False, observed=True)[value].mean().unstack("sample")  # groups x samples
-    table = cells.notna().to_numpy()
-    out = np.full((len(cells), 3), np.nan)
+    grid = cells(rows, by=by, value=value)  # groups x samples
+    table = grid.notna().to_numpy()
+    out = np.full((len(grid), 3), np.nan)
     # Groups that were measured on the same samples are resampled together.
-    for members in pd.RangeIndex(len(cells)).groupby([row.tobytes() for row in table]).values():
-        values = cells.to_numpy()[members][:, table[members[0]]].T  # (samples, groups)
+    for members in pd.RangeIndex(len(grid)).groupby([row.tobytes() for row in table]).values():
+        values = grid.to_numpy()[members][:, table[members[0]]].T  # (samples, groups)
         out[members, 0] = values.mean(axis=0)
         if len(values) > 1:
             out[members, 1:] = _interval(resampled_means(values, seed=seed), level=level).T
-    result = pd.DataFrame(out, columns=["mean", "low", "high"], index=cells.index).reset_index()
+    result = pd.DataFrame(out, columns=["mean", "low", "high"], index=grid.index).reset_index()
     return result.assign(n=table.sum(axis=1))
 
 
@@ -102,8 +110,8 @@ def percent(row: pd.Series) -> str:
 def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LEVEL) -> pd.DataFrame:
     """Average the change of `correct` (0 or 1) against the baseline, sample by sample.
 
-    If all samples change alike, resampling sees no spread. The interval then reaches 1 - (1 - level)^(1/n), about 3 /
-    n, in either direction: the largest share of deviating samples that n samples without one allow for.
+    If all samples change alike, resampling sees no spread. The interval then reaches as far as `unseen` in either
+    direction.
 
     Returns:
         One row per name in `column` other than `baseline`, with the columns `column`, mean, low, high, n.
@@ -112,10 +120,15 @@ def changes(rows: pd.DataFrame, *, column: str, baseline: str, level: float = LE
         return summarise(rows, by=[column])
     table = summarise(differences(rows, column=column, baseline=baseline), by=[column], value="change", level=level)
     still = (table["low"] == table["mean"]) & (table["high"] == table["mean"])
-    allowed = 1 - (1 - level) ** (1 / table["n"])
+    allowed = unseen(table["n"], level=level)
     table.loc[still, "low"] -= allowed[still]
     table.loc[still, "high"] += allowed[still]
     return table
+
+
+def unseen(n, *, level: float = LEVEL):
+    """The largest share of deviating samples that n samples without one allow for: 1 - (1 - level)^(1/n), or 3 / n."""
+    return 1 - (1 - level) ** (1 / n)
 
 
 def changes_by(rows: pd.DataFrame, *, by: Sequence[str], column: str, baseline: str) -> pd.DataFrame:
@@ -177,6 +190,22 @@ def widths(curves: pd.DataFrame, *, least: float = 0.1) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["window", "pathway", "deepest", "at_layer", "layers_below_half", "n"])
 
 
+def deepest(rows: pd.DataFrame, pathway: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:
+    """Find the layer at which the mean Δp of a pathway is deepest. It is chosen anew in each resample.
+
+    Args:
+        rows: Rows of `knockout.sweep`.
+        pathway: A pathway.
+        level: Level of the interval.
+        seed: Seed of the resampling.
+
+    Returns:
+        A dict of mean (the layer), low and high (its interval over resamples) and n (samples). Of equally deep layers,
+        the earliest counts. With fewer than two samples, all but n are NaN.
+    """
+    return _between([pathway], rows, level=level, seed=seed)
+
+
 def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, seed: int = 0) -> dict[str, float]:
     """Measure by how many layers the deepest mean Δp of one pathway comes after that of another.
 
@@ -188,22 +217,25 @@ def lag(rows: pd.DataFrame, first: str, second: str, *, level: float = LEVEL, se
         seed: Seed of the resampling.
 
     Returns:
-        A dict of mean (layer of `second` minus layer of `first`), low and high (its interval over resamples) and n
-        (samples). With fewer than two samples, all but n are NaN. Of equally deep layers, the earliest counts.
+        A dict as of `deepest`; its mean is the layer of `second` minus the layer of `first`. Both layers are chosen
+        anew in each resample.
     """
-    table = rows.pivot_table(index="sample", columns=["pathway", "layer"], values="delta_p")[[first, second]].dropna()
-    one, two = table[first], table[second]  # (samples, layers) each
+    return _between([second, first], rows, level=level, seed=seed)
+
+
+def _between(pathways: Sequence[str], rows: pd.DataFrame, *, level: float, seed: int) -> dict[str, float]:
+    """The first pathway's deepest layer, minus that of the second if there is one: of all samples, and its interval."""
+    table = rows.pivot_table(index="sample", columns=["pathway", "layer"], values="delta_p")[list(pathways)].dropna()
     if len(table) < 2:
         return {"mean": np.nan, "low": np.nan, "high": np.nan, "n": len(table)}
-
-    def deepest(means: np.ndarray) -> np.ndarray:
-        """Layer of the lowest mean of `second` minus that of `first`: (draws, layers of both) -> (draws,)."""
-        a, b = np.split(means, [one.shape[1]], axis=-1)
-        return two.columns.to_numpy()[b.argmin(axis=-1)] - one.columns.to_numpy()[a.argmin(axis=-1)]
-
-    values = np.hstack([one.to_numpy(), two.to_numpy()])
-    low, high = _interval(deepest(resampled_means(values, seed=seed)), level=level)
-    return {"mean": float(deepest(values.mean(axis=0))), "low": float(low), "high": float(high), "n": len(table)}
+    whole, layer = table.to_numpy().mean(axis=0), 0
+    drawn, layers = resampled_means(table.to_numpy(), seed=seed), np.zeros(DRAWS, dtype=int)
+    for sign, pathway in zip((1, -1), pathways, strict=False):
+        own, names = table.columns.get_loc(pathway), table[pathway].columns.to_numpy()
+        layer += sign * int(names[whole[own].argmin()])
+        layers = layers + sign * names[drawn[:, own].argmin(axis=1)]
+    low, high = _interval(layers, level=level)
+    return {"mean": float(layer), "low": float(low), "high": float(high), "n": len(table)}
 
 
 def _interval(means: np.ndarray, *, level: float) -> np.ndarray:

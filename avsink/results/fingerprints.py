@@ -140,7 +140,8 @@ def sample(asked: Sample) -> str:
         truth = json.dumps(dict(asked.truth), sort_keys=True, default=lambda value: content(value, of="truth"))
     except (TypeError, ValueError) as error:
         raise SampleError(asked.id, f"its ground truth cannot be told from another ({error})") from None
-    facts = (asked.id, asked.task, asked.category, parts, options, asked.suffix, asked.answer, truth)
+    words = (asked.suffix, asked.prompt.option_line, asked.prompt.system)  # not the name of a template with the same
+    facts = (asked.id, asked.task, asked.category, parts, options, words, asked.answer, truth)
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 

@@ -153,6 +153,7 @@ def measure_into(store: ResultStore, samples: Iterable[Sample], compute: Callabl
     """
     samples = distinct(samples)
     facts = {"commit": provenance.commit(), "samples": [sample.id for sample in samples]}
+    facts |= {"prompts": provenance.prompts(samples)}
     with suppress(Unwritable):  # said at the end
         store.describe(**facts)
     tables: list[pd.DataFrame] = []

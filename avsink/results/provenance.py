@@ -1,14 +1,17 @@
-"""How a number was made: the versions of what computed it, and the repository's commit."""
+"""How a number was made: the versions of what computed it, the repository's commit, the templates of its prompts."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from avsink import resources
+from avsink.sample import Sample
 
-__all__ = ["commit", "versions"]
+__all__ = ["commit", "prompts", "versions"]
 
 LIBRARIES = ("torch", "transformers", "torchvision", "av", "numpy")  # decoding, preprocessing, arithmetic
 
@@ -34,3 +37,9 @@ def commit() -> str:
         return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def prompts(samples: Iterable[Sample]) -> list[dict[str, object]]:
+    """The templates of the samples' words: name and hash of each, and how many samples are asked in it."""
+    count = Counter((sample.prompt.name, sample.prompt.digest) for sample in samples)
+    return [{"template": name, "digest": digest, "samples": n} for (name, digest), n in count.items() if name]

@@ -4,7 +4,9 @@
 2. `judge` applies rules to rows. The outcome is **supported**, **not supported**, or a word that says why nothing can
    be said, such as **too wide**; `SETTLES` says of each such word what would settle the question;
 3. `conclude` joins the verdicts on the parts of a claim: supported if all parts are supported, not supported if at
-   least one part is not supported, else the most frequent of the other words.
+   least one part is not supported, else the most frequent of the other words;
+4. what is announced is judged: `rules_table` and `judge` take the same rules. A rule whose rows are not there has the
+   outcome "not measured".
 
 The kinds of rules are in `avsink.results.rules`, the papers' statements in `avsink.papers.flow.claims` and
 `avsink.papers.hubs.claims`.
@@ -12,7 +14,7 @@ The kinds of rules are in `avsink.results.rules`, the papers' statements in `avs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -70,12 +72,14 @@ class Rule:
         where: Its place in the paper.
         condition: When it is supported, in words.
         test: Measured rows -> what is found in them.
+        reads: Which measurement it reads, on a page that has several; "" if there is one.
     """
 
     claim: str
     where: str
     condition: str
     test: Callable[[pd.DataFrame], Found]
+    reads: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,21 @@ class Verdict:
         return SETTLES.get(self.verdict, "")
 
     def __str__(self) -> str:
-        return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}"
+        settle = f" What would settle it: {self.settle}." if self.settle else ""
+        return f"{self.verdict.capitalize()}: {self.claim} ({self.where}). {self.because}{settle}"
 
 
-def judge(rules: Sequence[Rule], rows: pd.DataFrame) -> list[Verdict]:
-    """Apply each rule to these rows. A rule uses the rows that it is about and ignores the others."""
-    return [Verdict(rule.claim, rule.where, *rule.test(rows)) for rule in rules]
+def judge(rules: Sequence[Rule], rows: pd.DataFrame | Mapping[str, pd.DataFrame]) -> list[Verdict]:
+    """Apply each rule to the rows that it reads.
+
+    Args:
+        rules: The rules. A rule uses the rows that it is about and ignores the others.
+        rows: The rows of one measurement, which all rules read; or name -> rows, where each rule reads its own. A rule
+            whose rows are not there finds nothing measured.
+    """
+    nothing = pd.DataFrame()
+    read = [rows if isinstance(rows, pd.DataFrame) else rows.get(rule.reads, nothing) for rule in rules]
+    return [Verdict(rule.claim, rule.where, *rule.test(own)) for rule, own in zip(rules, read, strict=True)]
 
 
 def conclude(claim: str, verdicts: Sequence[Verdict], *, where: str, note: str = "") -> Verdict:
@@ -138,28 +151,39 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """List verdicts, with what was reported beside what was measured.
 
     Returns:
-        One row per verdict, with the columns reported, where, measured here, verdict.
+        One row per verdict, with the columns reported, where, measured here, verdict; and "what would settle it" if
+        there is a verdict that leaves a question open.
     """
-    rows = [(v.claim, v.where, v.because, v.verdict) for v in verdicts]
-    return pd.DataFrame(rows, columns=["reported", "where", "measured here", "verdict"])
+    rows = [(v.claim, v.where, v.because, v.verdict, v.settle) for v in verdicts]
+    table = pd.DataFrame(rows, columns=["reported", "where", "measured here", "verdict", "what would settle it"])
+    return table if any(v.settle for v in verdicts) else table.drop(columns="what would settle it")
 
 
 def outcome(supported: bool, contradicted: bool) -> Outcome:
-    """Choose the outcome by two conditions, the first of which takes precedence; inconclusive if neither holds."""
-    return "supported" if supported else "not supported" if contradicted else "inconclusive"
+    """Choose the outcome by two conditions, the first of which takes precedence; "too wide" if neither holds."""
+    return "supported" if supported else "not supported" if contradicted else "too wide"
 
 
 def every_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return "supported" if all outcomes are "supported"; "not supported" if any is that; else "inconclusive"."""
-    return outcome(all(o == "supported" for o in outcomes), any(o == "not supported" for o in outcomes))
+    """Return "supported" if all outcomes are that; "not supported" if any is; else the most frequent other word."""
+    return _settled(outcomes, all(o == "supported" for o in outcomes), any(o == "not supported" for o in outcomes))
 
 
 def most_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return "supported" if more than half are that; "not supported" if half or more are that; else "inconclusive"."""
+    """Return "supported" if more than half are that; "not supported" if half or more are; else as `every_of`."""
     half = len(outcomes) / 2
-    return outcome(outcomes.count("supported") > half, outcomes.count("not supported") >= half)
+    return _settled(outcomes, outcomes.count("supported") > half, outcomes.count("not supported") >= half)
 
 
 def any_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return "supported" if any outcome is that; "not supported" if all outcomes are that; else "inconclusive"."""
-    return outcome(any(o == "supported" for o in outcomes), all(o == "not supported" for o in outcomes))
+    """Return "supported" if any outcome is that; "not supported" if all are; else as `every_of`."""
+    return _settled(outcomes, any(o == "supported" for o in outcomes), all(o == "not supported" for o in outcomes))
+
+
+def _settled(outcomes: Sequence[Outcome], supported: bool, contradicted: bool) -> Outcome:
+    """Choose the outcome by two conditions, else the most frequent word that settles nothing, the first of equals."""
+    if not outcomes:
+        return "not measured"
+    if supported or contradicted:
+        return outcome(supported, contradicted)
+    return max((o for o in outcomes if o in SETTLES), key=[*outcomes].count)

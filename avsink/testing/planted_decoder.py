@@ -177,6 +177,7 @@ def _prompt(sound: str) -> tuple[list[str], dict[str, object]]:
         options=options,
         candidates=(),
         reference=torch.arange(0),
+        labels=torch.arange(0),
         header=add("header", "header"),
         last=add("last"),
         other=torch.cat([begin, end]),

@@ -30,7 +30,7 @@ class Page:
 
     Attributes:
         notebook: its name in `notebooks/`.
-        model: what it is run on.
+        model: what it is run on, or whose rows it shows.
         variant: tells apart the pages of one notebook; part of the page's title and address.
         parameters: in place of the notebook's own.
         seconds: how long it takes on one core, measured once. Only the order of pages depends on it: long ones first.
@@ -94,10 +94,11 @@ PAGES = (
         seconds=20,
         after=("hubs_finding1_sinks",),
     ),
+    Page(notebook="hubs_released", model="Qwen2.5-Omni-7B", seconds=8),
     Page(notebook="hubs_calibration", model=TAUGHT, seconds=15),
     Page(notebook="hubs_calibration", model=CONTROL, variant="control", seconds=15),
     Page(notebook="engine", model=TAUGHT, seconds=12),
-    Page(notebook="toyworld", model=TAUGHT, seconds=10),
+    Page(notebook="toyworld", model=TAUGHT, seconds=60),
 )
 
 

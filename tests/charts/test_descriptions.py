@@ -77,3 +77,40 @@ def test_curves_without_numbers_are_left_out():
     assert descriptions.peaks(curves.assign(token_set="Sink")) == NOTHING
     assert descriptions.changes(curves.assign(config="Discard All")) == NOTHING
     assert descriptions.mds(curves.assign(kind="Sink")) == NOTHING
+
+
+def test_effects_say_whose_tokens_were_restored():
+    rows = [
+        ("audio", "Sink (N=2)", 0.211),
+        ("audio", "Unimodal (N=2)", -0.001),
+        ("audio", "Object", -1e-6),
+        ("video", "Sink (N=2)", np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["dominance", "restored", "ie_clean"])
+    assert descriptions.effects(table) == (
+        "IE_clean in points. audio-dominant, video tokens: Sink (N=2) 21.1, Unimodal (N=2) −0.1, Object 0.0; "
+        "video-dominant, audio tokens: nothing measured."
+    )
+
+
+def test_a_cross_modal_half_that_its_own_modality_reads_more_is_named():
+    rows = [("video", "unimodal", 0.6), ("video", "cross-modal", 0.1), ("audio", "unimodal", -0.4)]
+    rows += [("audio", "cross-modal", 0.3)]
+    table = pd.DataFrame(rows, columns=["modality", "kind", "score"])
+    assert descriptions.leanings(table) == (
+        "Mean MDS of global sinks. video, unimodal: +0.60 (n = 1); video, cross-modal: +0.10 (n = 1), still read more "
+        "by video; audio, unimodal: −0.40 (n = 1); audio, cross-modal: +0.30 (n = 1)."
+    )
+    less = table.assign(score=[0.6, -0.1, -0.4, -0.2])
+    assert "cross-modal: −0.10 (n = 1); audio" in descriptions.leanings(less)
+    assert "cross-modal: −0.20 (n = 1), still read more by audio." in descriptions.leanings(less)
+
+
+def test_negative_numbers_have_a_minus_sign_and_names_keep_their_hyphens():
+    curves = pd.DataFrame({"category": "audio", "kind": "cross-modal", "layer": [0, 1], "mean": [-0.5, 0.5]})
+    assert descriptions.mds(curves) == ("Mean MDS. audio, cross-modal: from −0.50 at layer 0 to +0.50 at layer 1.")
+    low = {"config": "Discard All", "category": "mixed", "mean": -0.031}
+    high = {"config": "Discard Ques", "category": "mixed", "mean": -1e-9}
+    assert descriptions.changes(pd.DataFrame([low, high])).endswith(
+        "the change goes from −3.1% (Discard All, mixed) to +0.0% (Discard Ques, mixed)."
+    )

@@ -15,7 +15,7 @@ from published import FOUR, MOODS, ODYSSEY, ORDINALS, odyssey_bench, odyssey_med
 
 import avsink
 from avsink.datasets import av_speakerbench, load_samples
-from avsink.datasets.av_odyssey import SUFFIX, TASKS, load
+from avsink.datasets.av_odyssey import TASKS, load
 from avsink.datasets.files.sources import MissingData
 from avsink.datasets.files.tables import TableError
 from avsink.media import read_audio, read_image
@@ -88,7 +88,7 @@ def checked(loaded, *, typed=True):
         assert sample.task == (task if typed else subfield[id])
         assert (sample.category, tuple(sample.truth["structure"])) == (category, structure)
         assert sample.truth["correct_candidate"] == correct and sample.truth["unused"] == []
-        assert len(sample.options) == 4 and sample.suffix == SUFFIX
+        assert len(sample.options) == 4 and sample.suffix == "Answer with the letter of the right option."
         roles = [medium.role for medium in sample.media]
         assert sorted(set(roles)) == (["candidate", "reference"] if structure else ["clip"])
 
@@ -254,7 +254,8 @@ def test_samples_become_inputs_of_their_structure(bench, tmp_path):
         if layout.structure:
             wanted = [m for m in sample.media if m.role == "candidate"]
             token = {"image": config.image_token_id, "audio": config.audio_token_id}[wanted[0].kind]
-            assert [ids[tokens].unique().tolist() for tokens in layout.candidates] == [[token]] * 4
+            assert [ids[tokens[1:-1]].unique().tolist() for tokens in layout.candidates] == [[token]] * 4
+            assert all(token not in ids[tokens[[0, -1]]] for tokens in layout.candidates), "begin and end tokens"
             asked = next(part for part in sample.parts if isinstance(part, Text) and part.role == "question")
             written = model.tokenizer.encode(asked.text)
             assert ids[layout.question].tolist() == written or len(layout.question) == len(written)

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 
+import clip_sets
 import pyarrow.parquet
 import pytest
+import released_clone
 from published import (
     odyssey_bench,
     odyssey_paths,
@@ -86,6 +88,26 @@ def test_a_file_without_the_tracks_that_are_needed(tmp_path, capsys, folder, rea
     clip.write_bytes((tmp_path / other).read_bytes() if other else b"<html>no such video</html>")
     assert main(["av-speakerbench", "--root", str(tmp_path)]) == 1
     assert reason in capsys.readouterr().out
+
+
+def test_the_items_of_hubs_authors(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("AVSINK_DATA", raising=False)
+    released_clone.clone(tmp_path)
+    assert main(["hubs", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "hubs from people_case_2.json, sports_case_1.json: 0 samples, 4 problems"
+    assert f"  no clip is in {tmp_path}; put VGGSound's below it, or into a folder $AVSINK_DATA/vggsound" in said
+    at = said.index("problems (4):")
+    assert said[at + 1] == "  4 of them lack a file: hubs/people 2, hubs/sports 2"
+    assert said[at + 2].startswith(f"  hubs/people/{clip_sets.STEMS[0]}: missing clip")
+    clip_sets.write_clips(tmp_path / "clips", clip_sets.STEMS)
+    assert main(["hubs", "--root", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith(": 4 samples, 0 problems") and not any("lack a file" in line for line in said)
+    assert [line.split() for line in said[3:]] == [
+        ["sounding", "object:", "people", "people", "2"],
+        ["sounding", "object:", "sports", "sports", "2"],
+    ]
 
 
 def test_a_selection_shows_the_papers_counts(tmp_path, capsys):

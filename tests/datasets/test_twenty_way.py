@@ -9,9 +9,11 @@ from clip_sets import GROUPS, LABELS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avsink.datasets.prompts import template
 from avsink.datasets.twenty_way import Case, draw, item, names, shuffled
 
 CLIP = Path("clip.mp4")
+WORDS = template("", "vggsound")
 TEXT = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=6)
 
 
@@ -86,21 +88,21 @@ def test_cases_have_names_of_their_own():
 
 def test_an_item_has_its_own_order_and_the_letter_of_its_label():
     case = draw(GROUPS).of("playing tennis")
-    one = item("vggsound/a", case, "playing tennis", clip=CLIP, truth={"clip": "a"})
-    two = item("vggsound/b", case, "playing tennis", clip=CLIP)
+    one = item("vggsound/a", case, "playing tennis", clip=CLIP, words=WORDS, truth={"clip": "a"})
+    two = item("vggsound/b", case, "playing tennis", clip=CLIP, words=WORDS)
     assert set(one.options) == set(two.options) == set(case.labels) and one.options != two.options
     for sample in (one, two):
         assert sample.options[ord(sample.answer) - 65] == "playing tennis"
         assert (sample.task, sample.category) == ("sounding object: sports", "sports")
-    assert one.parts[1].text == "\nWhich object makes the sound?" and one.suffix == "Answer with the letter."
+    assert len(one.parts) == 2 and one.prompt.name == "vggsound" and one.suffix.endswith("(A to T).")
     assert one.truth == {"label": "playing tennis", "object": "playing tennis", "case": "sports", "clip": "a"}
     with pytest.raises(ValueError, match="'animal 99' is not among the labels of the case 'sports'"):
-        item("x", case, "animal 99", clip=CLIP)
+        item("x", case, "animal 99", clip=CLIP, words=WORDS)
 
 
 def test_right_answers_are_spread_over_the_letters():
     case = draw(GROUPS).cases[0]
-    letters = [item(f"clip {k}", case, case.labels[k % 20], clip=CLIP).answer for k in range(4_000)]
+    letters = [item(f"clip {k}", case, case.labels[k % 20], clip=CLIP, words=WORDS).answer for k in range(4_000)]
     counts = [letters.count(chr(65 + k)) for k in range(20)]
     assert min(counts) > 140 and max(counts) < 260  # 200 expected, standard deviation 14
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from formulas.decoder import Pass
 
 __all__ = [
-    *("dominance", "global_sinks", "halves", "ie_clean", "ie_corrupt", "jaccard", "mds", "mean", "phi", "received"),
+    *("counted", "dominance", "global_sinks", "halves", "ie_clean", "ie_corrupt", "jaccard", "mds", "mean", "phi"),
+    "received",
 ]
 
 NAN = math.nan
@@ -49,8 +50,27 @@ def received(found: Pass, layer: int, token: int, group: Sequence[int]) -> float
 
 
 def mds(video: float, audio: float) -> float:
-    """(Ā_video - Ā_audio) / (Ā_video + Ā_audio); NaN where one of them does not exist, or nobody reads the token."""
-    return (video - audio) / (video + audio) if video + audio > 0 else NAN
+    """(Ā_video - Ā_audio) / (Ā_video + Ā_audio), where a modality that does not read pays 0; 0 if nobody reads."""
+    paid = {name: 0.0 if math.isnan(value) else value for name, value in (("video", video), ("audio", audio))}
+    if not any(paid.values()):
+        return 0.0
+    return (paid["video"] - paid["audio"]) / sum(paid.values())
+
+
+def counted(flags: Sequence[Sequence[bool]], *, one_in: int) -> list[int]:
+    """As the authors take global sinks: a dictionary of counts that is filled layer by layer, each by position, and of
+    its entries, which keep the order in which they were made, always the first one with the highest count."""
+    count: dict[int, int] = {}
+    for layer in flags:
+        for token, flagged in enumerate(layer):
+            if flagged:
+                count[token] = count.get(token, 0) + 1
+    taken: list[int] = []
+    while count and len(taken) < len(flags[0]) // one_in:
+        most = max(count.values())
+        taken.append(next(token for token, times in count.items() if times == most))
+        del count[taken[-1]]
+    return sorted(taken)
 
 
 def global_sinks(flags: Sequence[Sequence[bool]], phis: Sequence[Sequence[float]], *, one_in: int) -> list[int]:
@@ -73,17 +93,38 @@ def global_sinks(flags: Sequence[Sequence[bool]], phis: Sequence[Sequence[float]
     return sorted(taken)
 
 
-def halves(scores: dict[int, float], *, modality: str) -> tuple[list[int], list[int], list[int]]:
+def halves(
+    scores: dict[int, float], *, modality: str, by: str = "halves", unread: Collection[int] | None = None
+) -> tuple[list[int], list[int], list[int]]:
     """Global sinks of a modality and their scores -> (unimodal, cross-modal, neither).
 
     Unimodal is the half that leans most to its own modality: to +1 of video, to -1 of audio. The middle one of an odd
-    number is neither, and so is a token without a score.
+    number is cross-modal. By the sign, unimodal leans to its own modality, and cross-modal to the other one.
+
+    Args:
+        scores: Global sink -> score; NaN for none. Such a sink is neither.
+        modality: That of the sinks.
+        by: "halves" or "sign".
+        unread: In the stricter reading, the tokens after which no video or no audio comes: these are neither, and so is
+            the middle one. None in the default reading.
     """
-    known = {token: score for token, score in scores.items() if not math.isnan(score)}
-    own = sorted(known, key=lambda token: (-known[token] if modality == "video" else known[token], token))
-    count = len(own) // 2
-    unimodal, crossmodal = own[:count], own[-count:] if count else []
-    neither = [token for token in scores if token not in unimodal and token not in crossmodal]
+    strict = unread is not None
+    lean = {t: score if modality == "video" else -score for t, score in scores.items() if score == score}
+    lean = {t: score for t, score in lean.items() if not (strict and t in unread)}
+    unimodal, crossmodal = [], []
+    if by == "sign":
+        unimodal, crossmodal = [t for t in lean if lean[t] > 0], [t for t in lean if lean[t] < 0]
+    else:
+        left = sorted(lean)
+        while len(left) > (1 if strict else 0):  # the one that leans most, then the one that leans least, and so on
+            if len(left) > 1:
+                most = max(lean[t] for t in left)
+                unimodal.append(next(t for t in left if lean[t] == most))
+                left.remove(unimodal[-1])
+            least = min(lean[t] for t in left)
+            crossmodal.append([t for t in left if lean[t] == least][-1])
+            left.remove(crossmodal[-1])
+    neither = [t for t in scores if t not in unimodal and t not in crossmodal]
     return sorted(unimodal), sorted(crossmodal), sorted(neither)
 
 

@@ -215,7 +215,7 @@ def table_of_left_out(word: Word):
 
 
 def table_of_verdicts(word: Word):
-    found = [verdicts.Verdict(word(0), word(1), "supported", word(2)), verdicts.Verdict("a", "b", "inconclusive", "c")]
+    found = [verdicts.Verdict(word(0), word(1), "supported", word(2)), verdicts.Verdict("a", "b", "too wide", "c")]
     return charts.table(verdicts.verdicts_table(found))
 
 

@@ -15,7 +15,7 @@ from formulas.prompts import CLIP, LETTERS, MATCH, asked, decoder, inputs_of, sa
 from avsink.instruments import attention_shares
 
 LAYERS = 4
-TEXT = ("text", "letter", "word", "other", "header", "last")
+TEXT = ("text", "letter", "word", "label", "delimiter", "other", "header", "last")
 GROUPS = {
     "system": lambda t: t.kind == "system",
     "video": lambda t: t.kind == "video",
@@ -37,11 +37,40 @@ def test_shares_of_the_last_tokens_attention(case):
     parts = sorted({t.part for t in tokens if t.kind == "video"})
     first = [min(where(tokens, lambda t, k=k: t.kind == "video" and t.part == k)) for k in parts]
     groups["first video token of each frame"] = first
-    assert set(rows["group"]) == set(groups) and len(rows) == LAYERS * len(groups)
+    assert set(rows["group"]) == {*groups, "video's sinks", "video's sinks, a layer before"}
+    rows = rows[rows["group"].isin(groups)]
+    assert len(rows) == LAYERS * len(groups)
     for row in rows.itertuples():
         weights = right.weights[row.layer][:, -1]  # (heads, N)
         share = sum(hubs.mean(weights[:, key].tolist()) for key in groups[row.group])
         assert row.share == pytest.approx(share, abs=1e-6) and row.tokens == len(groups[row.group])
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_shares_of_tokens_that_are_sinks_at_a_layer(case, calibrated, monkeypatch):
+    model, tokens, right = case
+    monkeypatch.setattr(attention_shares, "OUTLIER", 1.05)
+    card = SimpleNamespace(sink_dims=(7, 3) if calibrated else None, sink_tau=1.5 if calibrated else None)
+    monkeypatch.setattr(model, "card", card)
+    rows = attention_shares.allocation(model, sample_of("B")).set_index(["group", "layer"])
+    some = []
+    for layer in range(LAYERS):
+        states = right.inputs[layer].tolist()
+        size = [math.sqrt(sum(value**2 for value in x)) for x in states]
+        middle = sorted(size)[(len(size) - 1) // 2]
+        large = [
+            hubs.phi(x, (7, 3)) > 1.5 if calibrated else one > 1.05 * middle
+            for x, one in zip(states, size, strict=True)
+        ]
+        sinks = [at for at in where(tokens, lambda t: t.kind == "video") if large[at]]
+        some.append(len(sinks))
+        for group, at in (("video's sinks", layer), ("video's sinks, a layer before", layer - 1)):
+            if at >= 0:
+                share = sum(hubs.mean(right.weights[at][:, -1, key].tolist()) for key in sinks)
+                row = rows.loc[(group, layer)]
+                assert row["share"] == pytest.approx(share, abs=1e-6) and row["tokens"] == len(sinks)
+    assert ("video's sinks, a layer before", 0) not in rows.index
+    assert 0 < max(some) < len(where(tokens, lambda t: t.kind == "video")) * 1.01
 
 
 @pytest.mark.parametrize(
@@ -77,7 +106,7 @@ def test_media_hidden_in_late_layers(case):
     assert len({round(said["B"], 6) for said in expected.values()}) >= 3
     for answer in LETTERS:
         rows = attention_shares.masking(model, sample_of(answer), first_layer=first)
-        assert rows["mask"].tolist() == list(masks)
+        assert rows["mask"].tolist() == list(masks) and rows["layers"].eq(LAYERS - first).all()
         for row in rows.itertuples():
             said = expected[row.mask]
             best = max(said, key=said.get)

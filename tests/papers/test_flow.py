@@ -8,7 +8,7 @@ from avsink.charts import descriptions
 from avsink.instruments import discarding, knockout
 from avsink.instruments.attention_shares import GROUPS, MASKS
 from avsink.papers import flow
-from avsink.papers.flow import reported
+from avsink.papers.flow import questions, reported
 from avsink.papers.tables import paper
 
 
@@ -145,13 +145,13 @@ def test_depths_and_counts():
     assert measured["spike of attention to video", ""] == 6 and measured["discard after layer", "Audio"] == -1
     assert pd.isna(measured["discard after layer (interleaved)", "Reference"])
     assert table["reported_depth"][0] == pytest.approx(31 / 35)
-    counts = reported.counts(("toyworld", reported.selected("toyworld")))
+    counts = questions.counts(("toyworld", questions.selected("toyworld")))
     assert counts["here"].isna().all()
     sums = counts.groupby(["benchmark", "use"])["reported"].sum()
     assert sums["av-odyssey", "knockout"] == 1304 and sums["worldsense", "knockout"] == 418
     assert sums["av-speakerbench", "knockout"] == 2081  # the paper prints 2,281, which its own rows do not add up to
-    assert reported.structures({})["here"].isna().all()
-    orders = reported.structures({})
+    assert questions.structures({})["here"].isna().all()
+    orders = questions.structures({})
     every = orders[orders["task"] == "all"].set_index("structure")["reported"]
     assert every.to_dict() == {
         "candidates, question, reference": 1001,
@@ -159,7 +159,12 @@ def test_depths_and_counts():
         "reference, candidates, question": 124,
         "reference, question, candidates": 18,
     }
-    assert reported.directions({})["audio_reference"].tolist()[:2] == [49, 50]
+    percent = orders[orders["task"] == "all"].set_index("structure")["reported_pct"]
+    assert {order: round(100 * count / 1304) for order, count in every.items()} == percent.to_dict()  # table 10
+    sinks = reported.depths(spike=6, after={}, interleaved={}, n_layers=8, sinks={"language": 2}).set_index("group")
+    assert (sinks.loc["language", "reported"], sinks.loc["language", "measured"]) == (15, 2)
+    assert sinks.loc["vision", "reported"] == 31 and pd.isna(sinks.loc["vision", "measured"])
+    assert questions.directions({})["audio_reference"].tolist()[:2] == [49, 50]
 
 
 def test_results_in_words():

@@ -66,9 +66,11 @@ def test_effects_are_means_over_samples_in_points(measured, rows):
             for one in paper
             if (one["model"], one["dominance"], one["token_set"]) == ("Qwen2.5-Omni-7B", row.dominance, row.restored)
         ] or [None]
-        assert cells[0] == f"{row.dominance}: {row.restored}".replace(" ", "\N{NO-BREAK SPACE}")
-        assert cells[1] == (points(float(printed["ie_clean"]) / 100) if printed else "")
-        assert cells[2] == f"{points(middle)} [{points(low)}, {points(high)}]".replace(" ", "\N{NO-BREAK SPACE}")
+        whose = {"audio": "video", "video": "audio"}[row.dominance]
+        assert cells[0] == f"{row.dominance}-dominant"
+        assert cells[1] == f"{whose} tokens: {row.restored}".replace(" ", "\N{NO-BREAK SPACE}")
+        assert cells[2] == (points(float(printed["ie_clean"]) / 100) if printed else "")
+        assert cells[3] == f"{points(middle)} [{points(low)}, {points(high)}]".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def test_shares_of_the_effect_of_all_tokens(measured, rows):
@@ -81,5 +83,6 @@ def test_shares_of_the_effect_of_all_tokens(measured, rows):
         one, whole = ([mean(draws) for draws in own_set] for own_set in (samples, measured[kind, "All"]))
         ratios = [mean([one[at] for at in draw]) / mean([whole[at] for at in draw]) for draw in resampled(8)]
         expected = mean(one) / mean(whole), quantile(ratios, 0.025), quantile(ratios, 0.975), 8
-        found = own.loc[f"{kind}-dominant: {name}", ["value", "low", "high", "n"]]
+        whose = {"audio": "video", "video": "audio"}[kind]
+        found = own.loc[f"{kind}-dominant, {whose} tokens: {name}", ["value", "low", "high", "n"]]
         assert tuple(found) == pytest.approx(expected)

@@ -70,13 +70,37 @@ def test_measured_stands_beside_reported(rows):
 
 def test_shares_are_of_what_all_tokens_bring_back(rows):
     table = shares(rows, TABLE_2).set_index(["label", "group"])
-    assert table.loc[("audio-dominant: Cross-modal (N=2)", "this run"), "value"] == pytest.approx(0.7, abs=0.05)
-    paper = table.loc[("audio-dominant: Cross-modal (N=2)", BESIDE)]
+    assert table.loc[("audio-dominant, video tokens: Cross-modal (N=2)", "this run"), "value"] == pytest.approx(
+        0.7, abs=0.05
+    )
+    paper = table.loc[("audio-dominant, video tokens: Cross-modal (N=2)", BESIDE)]
     assert paper["value"] == pytest.approx(5.58 / 9.61) and pd.isna(paper["low"])
     # where all tokens bring back less than a point, a share is a share of nothing
-    assert ("video-dominant: Sink (N=2)", "video-SALMONN2+-3B") not in table.index
+    assert ("video-dominant, audio tokens: Sink (N=2)", "video-SALMONN2+-3B") not in table.index
     nothing = shares(rows.assign(ie_clean=0.001), TABLE_2)
     assert "this run" not in set(nothing["group"]) and len(nothing)
     labels = list(dict.fromkeys(shares(rows, TABLE_1)["label"]))
-    assert labels[0] == "audio-dominant: Object" and labels[-1] == "video-dominant: Random (N=4)"
+    assert labels[0] == "audio-dominant, video tokens: Object"
+    assert labels[-1] == "video-dominant, audio tokens: Random (N=4)"
     assert reported.LEAST == 0.01
+
+
+def test_tables_say_whose_tokens_they_are(rows):
+    """Of an audio-dominant sample, the tokens of the video are restored."""
+    page = readable(effects(rows, TABLE_1))
+    whose = dict(zip(page["samples"], page["restored"].str.split("\N{NO-BREAK SPACE}").str[0], strict=True))
+    assert whose == {"audio-dominant": "video", "video-dominant": "audio"}
+    assert set(reported.by_dominance(rows)["category"]) == {
+        "audio-dominant, video tokens",
+        "video-dominant, audio tokens",
+    }
+
+
+def test_equal_sets_are_told_once(rows):
+    two = rows["one_in"] == 2
+    same = pd.concat([rows[~rows["one_in"].isin((3, 4))], *(rows[two].assign(one_in=n) for n in (3, 4))])
+    page = readable(effects(same, TABLE_2)).set_index(["samples", "restored"])
+    found = page.loc[("audio-dominant", "video\N{NO-BREAK SPACE}tokens:\N{NO-BREAK SPACE}Sink\N{NO-BREAK SPACE}(N=3)")]
+    assert found["IE_clean [95 %]"] == "as N=2" and found["IE_corrupt [95 %]"] == "as N=2"
+    assert (page["IE_clean [95 %]"] == "as N=2").sum() == 2 * 2 * 3
+    assert not (readable(effects(rows, TABLE_2))["IE_clean [95 %]"] == "as N=2").any()

@@ -6,6 +6,7 @@ import inspect
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from clip_sets import (
@@ -22,10 +23,14 @@ from hypothesis import strategies as st
 
 from avsink.datasets.files.sources import MissingData
 from avsink.instruments.dominance import dominant
-from avsink.instruments.sinks import Sinks, modality_dominance, split
+from avsink.instruments.sink_halves import modality_dominance
 from avsink.instruments.tracing import token_sets
-from avsink.papers.hubs.released import TOKEN_SETS, effects, histories, results
+from avsink.papers.hubs import reported
+from avsink.papers.hubs.released import effects, histories, results
 from avsink.papers.hubs.released_items import items
+from avsink.papers.hubs.released_names import TOKEN_SETS
+
+IDS = [f"hubs/people/{stem}" for stem in STEMS]
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +42,29 @@ def test_a_history_is_a_row_for_each_token_and_layer(root):
     found = histories(root / "exp")
     table = found.table
     assert not found.problems and len(found.files) == 2 and len(table) == 2 * 3 * 4
-    assert set(table["sample"]) == set(STEMS[:2]) and set(table["case"]) == {"people"} and set(table["one_in"]) == {2}
+    assert set(table["sample"]) == set(IDS[:2]) and set(table["case"]) == {"people"} and set(table["one_in"]) == {2}
     for stem in STEMS[:2]:
         for rank, (token, scores) in enumerate(history().items()):
-            own = table[(table["sample"] == stem) & (table["token"] == int(token))]
+            own = table[(table["clip"] == stem) & (table["token"] == int(token))]
             assert own["layer"].tolist() == [0, 1, 2, 3] and set(own["rank"]) == {rank}
             for name in ("v_score", "a_score", "mds"):
                 assert own[name].tolist() == scores[name]
 
 
-def test_their_scores_are_those_of_our_formula_and_split_alike(root):
-    """MDS by `modality_dominance`, and the halves of `split`, computed from their table as the paper says."""
+def test_their_scores_are_those_of_our_formula(root):
     table = histories(root / "exp").table
     video, audio = (torch.tensor(table[name].to_numpy().copy()) for name in ("v_score", "a_score"))
     assert np.allclose(modality_dominance(video, audio).numpy(), table["mds"])
-    own = table[table["sample"] == STEMS[0]]
-    wide = own.pivot(index="layer", columns="token", values="mds")  # layers x tokens, in the order of positions
-    mds = torch.full((len(wide), int(wide.columns.max()) + 1), float("nan"), dtype=torch.double)
-    mds[:, wide.columns.to_list()] = torch.tensor(wide.to_numpy().copy())
-    sinks = Sinks(phi=torch.zeros_like(mds), flags=torch.zeros_like(mds, dtype=torch.bool), mds=mds)
-    halves = split(torch.tensor(sorted(wide.columns)), sinks, modality="video")
-    by_mean = own.groupby("token")["mds"].mean().sort_values(ascending=False).index.tolist()
-    assert halves.unimodal.tolist() == by_mean[:1] and halves.crossmodal.tolist() == by_mean[-1:]
+
+
+def test_where_a_modality_no_longer_reads_mds_is_1_minus_1_or_0(tmp_path):
+    """What the authors' formula gives there, which adds 1e-9 below, is what ours gives."""
+    v, a = [0.0, 0.02, 0.0], [0.003, 0.0, 0.0]
+    mds = [(x - y) / (x + y + 1e-9) for x, y in zip(v, a, strict=True)]
+    path = write_json(tmp_path / f"{STEMS[0]}_history.json", {"20": {"mds": mds, "v_score": v, "a_score": a}})
+    table = histories(path).table
+    ours = modality_dominance(*(torch.tensor(table[name].to_numpy().copy()) for name in ("v_score", "a_score")))
+    assert ours.tolist() == [-1, 1, 0] and np.allclose(table["mds"], ours, atol=1e-6) and table["mds"].iloc[2] == 0
 
 
 def test_a_history_with_faults_keeps_its_good_tokens(tmp_path):
@@ -79,7 +85,7 @@ def test_a_history_with_faults_keeps_its_good_tokens(tmp_path):
     (folder / f"{STEMS[3]}_history.json").write_text("{")
     found = histories(tmp_path)
     assert set(found.table["one_in"]) == {4}
-    kept = found.table.groupby("sample", observed=True)["token"].unique().map(list).to_dict()
+    kept = found.table.groupby("clip", observed=True)["token"].unique().map(list).to_dict()
     assert kept == {STEMS[0]: [300, 12], STEMS[1]: [5]}
     reasons = sorted(problem.reason for problem in found.problems)
     assert len(reasons) == 7 and all(problem.where for problem in found.problems)
@@ -110,18 +116,18 @@ def test_results_are_a_row_for_each_predicted_letter(root):
     assert not found.problems and len(found.files) == 2 and len(table) == 3 * 2 * 3
     for k in range(3):
         for condition in ("av", "v"):
-            own = table[(table["sample"] == STEMS[k]) & (table["condition"] == condition)].set_index("prediction_of")
+            own = table[(table["sample"] == IDS[k]) & (table["condition"] == condition)].set_index("prediction_of")
             line = result_line(k, condition)
             for of in ("av", "v", "a"):
                 assert (own["letter"][of], own["probability"][of]) == (line[of], line[f"{of}_prob"])
-            assert set(own["predicted"]) == {line["text_output"]} and set(own["label"]) == {"K"}
+            assert set(own["predicted"]) == set(own["written"]) == {line["text_output"]} and set(own["label"]) == {"K"}
             assert set(own["case"]) == {"people"} and set(own["label_name"]) == {choices(k)["K"]}
 
 
 def test_dominance_of_their_predictions_by_our_rule(root):
     table = results(root / "exp/causal_tracing/step1").table
     letters = table[table["condition"] == "av"].pivot(index="sample", columns="prediction_of", values="letter")
-    assert {dominant(*letters.loc[stem, ["av", "a", "v"]]) for stem in letters.index} == {"audio"}
+    assert {dominant(*letters.loc[id, ["av", "a", "v"]]) for id in letters.index} == {"audio"}
     listed = items(root / "json_files/causal_tracing/step1").table
     said = [dominant(row.predicted_av, row.predicted_a, row.predicted_v) for row in listed.itertuples()]
     assert said == ["audio"] * 8
@@ -130,7 +136,7 @@ def test_dominance_of_their_predictions_by_our_rule(root):
 def test_effects_are_those_of_the_papers_formulas(root):
     found = effects(root / "exp/causal_tracing/step2")
     table = found.table
-    assert not found.problems and len(table) == 9
+    assert not found.problems and not found.lacking and len(table) == 9
     assert table.groupby("token_set")["one_in"].unique().map(list).to_dict() == {
         "All": [0],
         "Cross-modal": [2],
@@ -138,11 +144,90 @@ def test_effects_are_those_of_the_papers_formulas(root):
     }
     for _, row in table.iterrows():
         assert row["ie_clean"] == pytest.approx(0.5 - 0.2) and row["ie_corrupt"] == pytest.approx(0.6 - 0.45)
-        assert (row["o_clean"], row["o_corrupt"], row["o_restored"], row["patched"]) == ("K", "R", "C.", 56)
+        assert (row["o_clean"], row["o_corrupt"], row["o_restored"], row["written"]) == ("K", "R", "C", "C.")
+        assert (row["patched"], row["tokens"]) == (56, 2)  # at 28 layers
         assert (row["p_clean_clean"], row["p_clean_corrupt"]) == (0.9, 0.05)
-    assert set(table["sample"]) == set(STEMS[:3]) and set(table["case"]) == {"people"}
-    ours = inspect.getsource(token_sets)
-    assert all(f'"{name}"' in ours for name in TOKEN_SETS.values())  # the names are those of this project's tracing
+    assert set(table["sample"]) == set(IDS[:3]) and set(table["case"]) == {"people"}
+
+
+def test_effects_fit_the_tables_of_the_paper(root):
+    rows = effects(root / "exp/causal_tracing/step2").table
+    table = reported.effects(rows, ("All", "Random (N=3)", "Cross-modal (N=2)")).set_index(["dominance", "restored"])
+    assert (table.loc["audio", "n"] == 3).all() and (table.loc["audio", "tokens"] == 2).all()
+    assert np.allclose(table.loc["audio", "ie_clean"], 0.3) and table.loc["video", "ie_clean"].isna().all()
+    facts = inspect.getsource(token_sets)
+    shared = [name for name in TOKEN_SETS.values() if f'"{name}"' in facts]  # the names of this project's tracing
+    assert set(shared) == {"All", "Object", "Sink", "Random", "Unimodal", "Cross-modal"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "token_set", "one_in"),
+    [
+        ("all", "All", 0),
+        ("object", "Object", 0),
+        ("object_high", "Object", 0),
+        ("object_very_high", "Object (very high)", 0),
+        *((f"sinkk_divide_{n}", "Sink", n) for n in (2, 3, 4)),
+        ("random_sink_numk_divide_4", "Random", 4),
+        ("random_sink_num_halfk_divide_2", "Random (half)", 2),
+        ("object_random_sink_numk_divide_3", "Random (object)", 3),
+        ("uni_modal_sinkk_divide_2", "Unimodal", 2),
+        ("cross_modal_sinkk_divide_3", "Cross-modal", 3),
+    ],
+)
+def test_every_folder_that_their_scripts_write_is_read(tmp_path, folder, token_set, one_in):
+    place = tmp_path / "sports" / folder
+    write_json(place / "before_attn_layer0_window50sports.json", [effect_line(0)], lines=True)
+    found = effects(tmp_path)
+    assert not found.problems and not found.lacking
+    assert found.table[["token_set", "one_in", "dominance"]].values.tolist() == [[token_set, one_in, "video"]]
+
+
+def test_states_restored_elsewhere_are_a_set_of_their_own(tmp_path):
+    place = tmp_path / "people" / "sinkk_divide_2"
+    for name in ("mlp_layer0_window50", "before_attn_layer3_window5", "before_attn_layer25_window50"):
+        write_json(place / f"{name}people.json", [effect_line(0, layerlist_len=30)], lines=True)
+    table = effects(tmp_path).table.set_index("token_set")["tokens"]
+    assert table.drop("Sink, mlp").to_dict() == {"Sink, layers 3 to 7": 6, "Sink, layers 25 to 27": 10}
+    assert pd.isna(table["Sink, mlp"])  # 30 states are not those of whole tokens at 28 layers
+    (said,) = effects(tmp_path).lacking
+    assert "people/sinkk_divide_2/mlp_layer0_window50people.json: how many tokens were restored is unknown" in said
+
+
+def test_what_cannot_be_known_of_an_effect_is_said(tmp_path):
+    write_json(tmp_path / "animal" / "all" / "f.json", [effect_line(0), effect_line(1)], lines=True)
+    bare = {name: value for name, value in effect_line(2).items() if name != "layerlist_len"}
+    write_json(tmp_path / "people" / "all" / "before_attn_layer0_window50.json", [bare], lines=True)
+    found = effects(tmp_path)
+    assert not found.problems and len(found.table) == 3 and found.table["tokens"].isna().all()
+    assert found.table["dominance"].isna().tolist() == [True, True, False] and found.table["ie_clean"].notna().all()
+    assert sorted(found.lacking) == [
+        "animal/all/f.json: how many tokens were restored is unknown: the file's name does not say at which layers",
+        "animal/all/f.json: which modality dominates its samples is unknown",
+        "people/all/before_attn_layer0_window50.json: how many tokens were restored is unknown: there is no "
+        "layerlist_len",
+    ]
+
+
+def test_the_whole_folder_is_read_without_files_of_other_kinds(root):
+    for read, rows in ((results, 3 * 2 * 3), (effects, 9), (histories, 2 * 3 * 4)):
+        assert len(read(root).table) == len(read(root / "exp").table) == rows
+        assert not read(root).problems and not read(root / "exp").problems
+
+
+def test_a_prediction_is_the_letter_that_the_text_begins_with(tmp_path):
+    said = {"av": "C.", "v": "C\n\nHuman: what?\nA. a dog", "a": " I) a dog", "text_output": "C. people coughing"}
+    free = ["A dog barks", "I think so", "", "The answer is C", "C people", "Z", "c."]
+    lines = [
+        result_line(0, "av", **said),
+        *(result_line(0, "av", video=f"{k}.mp4", text_output=x) for k, x in enumerate(free)),
+    ]
+    table = results(write_json(tmp_path / "people" / "av" / "file.json", lines, lines=True)).table
+    first = table[table["clip"] == STEMS[0]].set_index("prediction_of")
+    assert first["letter"].to_dict() == {"av": "C", "v": "C", "a": "I"} and set(first["predicted"]) == {"C"}
+    assert set(first["written"]) == {"C. people coughing"}
+    others = table[table["clip"] != STEMS[0]].drop_duplicates("clip")
+    assert others["written"].tolist() == free and others["predicted"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +237,7 @@ def test_effects_are_those_of_the_papers_formulas(root):
         ({"av_prob": float("nan")}, "its av_prob is nan; a probability is expected"),
         ({"v_prob": None}, "its v_prob is None"),
         ({"a": 3}, "its a is 3; a text is expected"),
+        ({"a": "The answer is C"}, "its a is 'The answer is C'; a letter from A to T is expected first"),
         ({"label": " "}, "its label is ' '; a text is expected"),
         ({"video": []}, r"its video is \[\]; a clip or its frames are expected"),
         ({"video": STEMS[0]}, "there is another row of this clip at file.json, line 1"),

@@ -18,10 +18,13 @@ from clip_sets import (
     write_clips,
     write_json,
 )
+from released_clone import PEOPLE, SPORTS, clone
 
-from avsink.datasets import load
+from avsink.datasets import hubs, load
 from avsink.datasets.files.tables import TableError
-from avsink.papers.hubs.released_items import captions, cases, items, samples
+from avsink.papers.hubs import released as readers
+from avsink.papers.hubs.measure import COLUMNS, read_manifest
+from avsink.papers.hubs.released_items import captions, cases, items, manifest, samples
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +36,82 @@ def root(tmp_path_factory):
 
 def test_items_of_both_steps(root):
     table = items(root / "json_files/causal_tracing").table
-    assert table.groupby("case").size().to_dict() == {"people_case_2": 3, "sports": 5, "sports_case_1": 5}
-    people = table[table["case"] == "people_case_2"].iloc[1]
-    assert people["sample"] == STEMS[1] and people["media"] == tuple(frames_of(STEMS[1]))
+    assert table.groupby("list").size().to_dict() == {"people_case_2": 3, "sports": 5, "sports_case_1": 5}
+    assert set(table.loc[table["list"] != "people_case_2", "case"]) == {"sports"}
+    people = table[table["list"] == "people_case_2"].iloc[1]
+    assert (people["sample"], people["clip"]) == (f"hubs/people/{STEMS[1]}", STEMS[1]) and people["media"] == tuple(
+        frames_of(STEMS[1])
+    )
     assert people["options"] == tuple(choices(1).values()) and people["options"][10] == people["label_name"]
     assert (people["predicted_av"], people["predicted_v"], people["predicted_a"]) == ("K", "R", "K")
-    sports = table[table["case"] == "sports"].iloc[0]
+    sports = table[table["list"] == "sports"].iloc[0]
     assert sports["media"].endswith(f"{STEMS[0]}.mp4") and sports["o_clean"] == "K" and pd.isna(sports["predicted_av"])
     assert sports[["p_clean_clean", "p_clean_corrupt", "p_corrupted_clean", "p_corrupted_corrupt"]].tolist() == [
         0.9, 0.05, 0.2, 0.6,
     ]  # fmt: skip
 
 
+def test_items_are_dominated_by_the_letters_that_their_predictions_begin_with(tmp_path):
+    """The authors compared letters, and released texts."""
+    texts = [
+        ("C.", "R", "C"),
+        ("C\n\n\nHuman: In the image", "I", "C\nHuman: What"),
+        ("C. people whistling", "T", "C."),
+    ]
+    lists = {
+        "people_case_2": texts,
+        "sports_case_1": [(av, a, v) for av, v, a in texts],
+        "animal": [("C.", "C", "C\n")],
+    }
+    for name, said in lists.items():
+        chats = [step1_item(k, av=av, v=v, a=a) for k, (av, v, a) in enumerate(said)]
+        write_json(tmp_path / f"{name}.json", chats)
+    table = items(tmp_path).table
+    assert table.groupby("list")["dominance"].unique().map(list).to_dict() == {
+        "people_case_2": ["audio"],
+        "sports_case_1": ["video"],
+        "animal": ["both"],
+    }
+
+
+def test_one_id_joins_items_results_effects_histories_and_samples(tmp_path):
+    clone(tmp_path)
+    write_clips(tmp_path / "clips", STEMS)
+    ids = {f"hubs/people/{stem}" for stem in PEOPLE} | {f"hubs/sports/{stem}" for stem in SPORTS}
+    for read in (readers.histories, readers.results, readers.effects):
+        assert set(read(tmp_path).table["sample"]) == ids
+    lists = tmp_path / "json_files/causal_tracing"
+    assert set(items(lists).table["sample"]) == ids
+    assert {sample.id for sample in hubs.load(tmp_path).samples} == ids
+
+
+def test_a_manifest_follows_from_the_lists(tmp_path):
+    clone(tmp_path)
+    write_clips(tmp_path / "clips", STEMS)
+    lists, path = tmp_path / "json_files/causal_tracing/step1", tmp_path / "manifest.csv"
+    table = manifest(lists, write=path)
+    pd.testing.assert_frame_equal(read_manifest(path), table.astype(str))
+    assert list(table.columns) == list(COLUMNS) and table.groupby("dominance").size().to_dict() == {
+        "audio": 2,
+        "video": 2,
+    }
+    by_id = {sample.id: sample for sample in hubs.load(tmp_path).samples}
+    for row in table.itertuples():
+        sample = by_id[row.sample]
+        assert sample.answer == row.answer and sample.truth["predicted_av"] == row.predicted_av == "K"
+    write_json(
+        lists / "sports_case_1_small.json",
+        [step1_item(2, choices=choices(1), label_name=choices(1)["K"], v="K", a="R")],
+    )
+    with pytest.raises(TableError, match="sports_case_1, sports_case_1_small contradict each other about hubs/sports"):
+        manifest(lists)
+    agreed = write_json(tmp_path / "people.json", [step1_item(0, v="K")])  # all three agree
+    assert manifest(agreed).empty
+
+
 def test_items_become_samples_with_their_own_options(root):
     loaded = samples(root / "json_files/causal_tracing/step1/sports_case_1.json", root / "clips")
-    assert [sample.id for sample in loaded.samples] == [f"hubs/sports_case_1/{stem}" for stem in STEMS]
+    assert [sample.id for sample in loaded.samples] == [f"hubs/sports/{stem}" for stem in STEMS]
     for k, sample in enumerate(loaded.samples):
         assert sample.options == tuple(choices(k).values()) and sample.answer == "K"
         assert sample.media[0].path.stem == STEMS[k] and sample.truth["predicted_av"] == "K"
@@ -81,6 +145,7 @@ def test_their_sets_of_labels_serve_our_items(root, tmp_path):
             "two of its choices are the same",
         ),
         (step1_item(1, av=None), "its av is None; a text is expected"),
+        (step1_item(1, av="It is K"), "its av is 'It is K'; a letter from A to T is expected first"),
         (step2_item(1, corrupt_pred=""), "its corrupt_pred is ''"),
         (chat(None, **{"choices": choices(1)}), "its video is None"),
         ([{"role": "system", "content": []}], "it is not a chat with a user's turn"),
@@ -91,7 +156,7 @@ def test_their_sets_of_labels_serve_our_items(root, tmp_path):
 def test_a_bad_item_is_a_problem_and_the_others_stay(tmp_path, item, reason):
     found = items(write_json(tmp_path / "list.json", [step1_item(0), item, step1_item(2)]))
     (problem,) = found.problems
-    assert found.table["sample"].tolist() == [STEMS[0], STEMS[2]] and problem.where == "list.json, item 2"
+    assert found.table["clip"].tolist() == [STEMS[0], STEMS[2]] and problem.where == "list.json, item 2"
     with pytest.raises(ValueError, match=reason):
         raise ValueError(problem.reason)
 

@@ -80,6 +80,8 @@ BROUGHT: dict[str, str] = {
     "vggsound": "test.csv or vggsound.csv, stat.csv, and the clips, <id>_<start, 6 digits>.mp4, in any subfolders",
     "vggsounder": "the clips of VGGSound, <id>_<start, 6 digits>.mp4, in any subfolders; the labels come from a csv "
     "of VGGSounder in that folder, or from `pip install vggsounder==0.1.6`",
+    "hubs": "a clone of github.com/kaistmm/crossmodal-hub; the clips of VGGSound are in it, in any subfolders, or in "
+    "$AVSINK_DATA/vggsound",
     "audioset": "eval_segments.csv, class_labels_indices.csv, ontology.json, and the clips, in any subfolders",
 }
 """Dataset that cannot be fetched -> what its folder must hold. `book/datasets.md` says where to get it."""

@@ -1,4 +1,4 @@
-"""Object tokens (Hubs section 3.2): the video tokens that show the object, the audio tokens while it sounds.
+"""Object tokens (Hubs, table 1): the video tokens that show the object, the audio tokens while it sounds.
 
 **Video**, as in the code released with the paper:
 

@@ -1,4 +1,4 @@
-"""Make masks of a real clip with transformers' SAM 2 (Hubs section 3.2), to be read by `avsink.datasets.masks.files`.
+"""Make masks of a real clip with transformers' SAM 2 (Hubs, table 1), to be read by `avsink.datasets.masks.files`.
 
 SAM 2 follows an object through a clip, but takes no words to say which one. A person or a detector points at it:
 

@@ -13,6 +13,7 @@ Everything that is true of this family alone is in this file (`avsink.models.fam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,10 @@ from torch import Tensor
 from avsink.compat import enable_torchvision
 from avsink.layout import MediaTokens, Piece
 from avsink.media import Clip, MediaError
+from avsink.media.published import PUBLISHED
 from avsink.models import weights
 from avsink.models.cards import ModelCard
-from avsink.models.families import qwen25_omni_files
+from avsink.models.families import qwen25_omni_files, qwen25_omni_published
 from avsink.models.families.base import Family
 from avsink.sample import Media, Sample, Text
 
@@ -91,15 +93,18 @@ class Qwen25Omni(Family):
                 pieces.append(Piece(text="".join(marks[part.kind]), role="medium", medium=part))
         if sample.options or sample.suffix:
             pieces.append(Piece(text="\n", role="suffix"))
+        before, middle, after = re.split(r"\{letter\}|\{option\}", sample.prompt.option_line)
         for k, (letter, option) in enumerate(zip(sample.letters, sample.options, strict=True)):
-            newline = "\n" if sample.suffix or k + 1 < len(sample.options) else ""
+            newline = "\n" if sample.suffix.strip() or k + 1 < len(sample.options) else ""
+            if before:
+                pieces.append(Piece(text=before, role="option", option=k))
             pieces.append(Piece(text=letter, role="letter", option=k))
             if isinstance(option, Media):
-                pieces.append(Piece(text=". ", role="option", option=k))
+                pieces.append(Piece(text=middle, role="option", option=k))
                 pieces.append(Piece(text="".join(marks[option.kind]), role="medium", option=k, medium=option))
-                pieces.append(Piece(text=newline, role="option", option=k))
+                pieces.append(Piece(text=after + newline, role="option", option=k))
             else:
-                pieces.append(Piece(text=f". {option}{newline}", role="option", option=k))
+                pieces.append(Piece(text=f"{middle}{option}{after}{newline}", role="option", option=k))
         pieces.append(Piece(text=sample.suffix, role="suffix"))
         pieces.append(Piece(text=f"{end}\n{start}assistant\n", role="header"))
         return pieces
@@ -150,11 +155,13 @@ class Qwen25Omni(Family):
         return {name: torch.as_tensor(value) for name, value in encoded.items()}
 
     def fit(self, picture: np.ndarray, *, kind: str, processor: ProcessorMixin, card: ModelCard) -> np.ndarray:
-        """Resize one picture by the processor's own `resize`, within the card's limits on tokens."""
+        """Resize one picture within the card's limits on tokens: as the processor does, or the published loader."""
         from transformers.image_utils import SizeDict
 
         own = {"image": processor.image_processor, "video": processor.video_processor}[kind]
         size = _size(own, {"image": card.image_tokens, "video": card.frame_tokens}[kind])
+        if card.sampling == PUBLISHED:
+            return qwen25_omni_published.resized(picture, kind=kind, size=size, factor=own.patch_size * own.merge_size)
         resized = own.resize(
             _channels_first(picture[None]),  # [1, 3, H, W]
             size=SizeDict(**size),

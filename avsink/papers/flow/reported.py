@@ -6,21 +6,28 @@ dataset that are measured differ from the paper's, so layers are compared by dep
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from avsink.datasets import load
-from avsink.datasets.selections import SELECTIONS, same_task, select
-from avsink.instruments import attention_shares, discarding
+from avsink.instruments import attention_shares, discarding, sink_kinds
 from avsink.papers.tables import paper
-from avsink.results.bootstrap import changes, summarise
+from avsink.results.bootstrap import LEVEL, changes, resampled_means, summarise
 from avsink.sample import Sample
 
 __all__ = [
-    *("counts", "depths", "directions", "latencies", "numbers", "readable", "readable_latencies"),
-    *("readable_tasks", "selected", "structures", "table_1", "table_4", "tasks_of_table_4"),
+    *(
+        "depths",
+        "first_sinks",
+        "largest_grid",
+        "latencies",
+        "numbers",
+        "readable",
+        "readable_latencies",
+        "readable_tasks",
+    ),
+    *("table_1", "table_4", "tasks_of_table_4"),
 ]
 
 
@@ -63,8 +70,8 @@ def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
 
     Returns:
         One row per configuration, with the columns config, reported_ms, reported (ratio to the baseline), measured_ms
-        (mean over samples), measured (ratio to the baseline, mean over samples), low, high, n, arithmetic (fraction of
-        the baseline's operations).
+        (mean over samples), measured (that mean over the baseline's), low, high, n, arithmetic (fraction of the
+        baseline's operations).
     """
     ms = _reported_4(interleaved).groupby("config", sort=False)["avg_prefill_latency_ms"].first()
     if rows.empty:
@@ -73,13 +80,24 @@ def latencies(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
         )
         names = ["measured", "low", "high", "n", "measured_ms", "arithmetic"]
         return table.reset_index(drop=True).assign(**dict.fromkeys(names, float("nan")))
-    ratio = rows.assign(ratio=rows["prefill_ms"] / rows.groupby("sample")["prefill_ms"].transform("first"))
-    measured = summarise(ratio, by=["config"], value="ratio").rename(columns={"mean": "measured"})
-    own = rows.groupby("config")[["prefill_ms", "arithmetic"]].mean()
-    table = measured.set_index("config").join(own.rename(columns={"prefill_ms": "measured_ms"}))
-    table.insert(0, "reported_ms", ms.reindex(table.index))
-    table.insert(1, "reported", table["reported_ms"] / ms[discarding.BASELINE])
-    return table.reset_index()
+    times = rows.pivot(index="sample", columns="config", values="prefill_ms")[list(rows["config"].unique())]
+    drawn = resampled_means(times.to_numpy())  # (draws, configurations)
+    ratios = drawn / drawn[:, [times.columns.get_loc(discarding.BASELINE)]]
+    mean = times.mean()
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    table = pd.DataFrame(
+        {
+            "config": times.columns,
+            "reported_ms": ms.reindex(times.columns).to_numpy(),
+            "reported": (ms / ms[discarding.BASELINE]).reindex(times.columns).to_numpy(),
+            "measured_ms": mean.to_numpy(),
+            "measured": (mean / mean[discarding.BASELINE]).to_numpy(),
+            "low": low,
+            "high": high,
+            "n": len(times),
+        }
+    )
+    return table.assign(arithmetic=table["config"].map(rows.groupby("config")["arithmetic"].mean()))
 
 
 def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.DataFrame:
@@ -108,7 +126,12 @@ def tasks_of_table_4(rows: pd.DataFrame, *, interleaved: bool = False) -> pd.Dat
 
 
 def depths(
-    *, spike: int | None, after: Mapping[str, int], interleaved: Mapping[str, int], n_layers: int
+    *,
+    spike: int | None,
+    after: Mapping[str, int],
+    interleaved: Mapping[str, int],
+    n_layers: int,
+    sinks: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Join the layers that the paper names with those found here.
 
@@ -117,6 +140,7 @@ def depths(
         after: Group of tokens -> the layer after which it can be discarded, for questions about a clip.
         interleaved: The same for interleaved inputs.
         n_layers: Number of layers of the measured model.
+        sinks: Kind of sinks, "language" or "vision" -> the first layer at which there are such.
 
     Returns:
         One row per quantity and group, with the columns quantity, group, where, reported, reported_depth, measured,
@@ -124,6 +148,7 @@ def depths(
     """
     table = paper("flow_layers").fillna({"group": ""})
     found = {("spike of attention to video", ""): spike}
+    found |= {("first layer with sinks", kind): layer for kind, layer in (sinks or {}).items()}
     found |= {("discard after layer", group): layer for group, layer in after.items()}
     found |= {("discard after layer (interleaved)", group): layer for group, layer in interleaved.items()}
     keys = zip(table["quantity"], table["group"], strict=True)
@@ -136,94 +161,37 @@ def depths(
     )
 
 
-def selected(benchmark: str, root: str = "") -> dict[str, list[Sample]]:
-    """Apply the paper's selections to a dataset.
+def first_sinks(rows: pd.DataFrame) -> dict[str, int]:
+    """Find the first layer with a sink, as the median over samples (of two in the middle, the lower one).
 
     Args:
-        benchmark: The name of the dataset.
-        root: The folder of the dataset, as for `avsink.datasets.load`.
+        rows: Rows of `avsink.instruments.sink_kinds.by_group` over many samples; may be empty.
 
     Returns:
-        Use (`knockout`, …) -> samples; {} if the paper has no selections of this dataset.
+        Kind of sinks, "language" or "vision" -> layer. A kind of which there is none is left out.
     """
-    if benchmark not in SELECTIONS:
-        return {}
-    loaded = load(benchmark, root)
-    return {use: list(select(loaded, use).samples) for use in SELECTIONS[benchmark]}
+    groups = {"language": sink_kinds.LANGUAGE, "vision": sink_kinds.VISION}
+    first = {kind: sink_kinds.begins(rows, group=group).dropna() for kind, group in groups.items()} if len(rows) else {}
+    return {kind: int(own.quantile(0.5, interpolation="lower")) for kind, own in first.items() if len(own)}
 
 
-def counts(*found: tuple[str, dict[str, list[Sample]]]) -> pd.DataFrame:
-    """Count the questions of each task that the paper used, and those in the files here (tables 5 to 9 and 12).
-
-    Args:
-        *found: (dataset, what `selected` returned for it). The paper's other datasets count as not loaded.
-
-    Returns:
-        One row per (dataset, use, task), with the columns benchmark, use, task, reported, here (missing where nothing
-        was loaded).
-    """
-    here = {(name, use): samples for name, uses in found for use, samples in uses.items()}
-    rows = []
-    for name, selections in SELECTIONS.items():
-        for use, selection in selections.items():
-            held = Counter(same_task(sample.task) for sample in here.get((name, use), ()))
-            for task, reported in selection.counts.items():
-                rows.append((name, use, task, reported, held[same_task(task)] if (name, use) in here else None))
-    table = pd.DataFrame(rows, columns=["benchmark", "use", "task", "reported", "here"])
-    return table.astype({"here": "Int64"})
+def largest_grid(model, samples: Sequence[Sample]) -> int | None:
+    """Count the visual tokens of the largest frame or image in the first prompt that has one; None without any."""
+    for sample in samples:
+        if frames := model.prepare(sample).layout.frames:
+            return max(map(len, frames))
+    return None
 
 
-def structures(found: dict[str, list[Sample]]) -> pd.DataFrame:
-    """Count the orders in which the parts of AV-Odyssey's prompts come (tables 10 and 11).
-
-    Args:
-        found: Result of `selected("av-odyssey", …)`, or {}.
-
-    Returns:
-        One row per (task, structure), with the columns task, structure, reported, here (missing where nothing was
-        loaded). The last rows, of the task "all", are table 10.
-    """
-    held = Counter((same_task(s.task), tuple(s.truth.get("structure") or ())) for s in found.get("knockout", ()))
-    rows = [
-        (task, ", ".join(order), count, held[same_task(task), order] if found else None)
-        for task, orders in SELECTIONS["av-odyssey"]["knockout"].structures.items()
-        for order, count in orders.items()
-    ]
-    table = pd.DataFrame(rows, columns=["task", "structure", "reported", "here"]).astype({"here": "Int64"})
-    every = table.groupby("structure", sort=False)[["reported", "here"]].sum(min_count=1).reset_index()
-    return pd.concat([table, every.assign(task="all")[table.columns]], ignore_index=True)
-
-
-def directions(found: dict[str, list[Sample]]) -> pd.DataFrame:
-    """Give the share of each direction of matching in AV-Odyssey, in percent (tables 9 and 12).
-
-    The paper's two shares of Bird Recognition add up to 90 %.
-
-    Args:
-        found: Result of `selected("av-odyssey", …)`, or {}.
-
-    Returns:
-        One row per task, with the columns task, audio_reference and image_reference (as reported), here_audio_reference
-        and n (missing where nothing was loaded).
-    """
-    table = paper("flow_table9_av_odyssey_tasks")
-    held = {same_task(task): [] for task in table["task"]}
-    for samples in found.values():
-        for sample in samples:
-            held.setdefault(same_task(sample.task), []).append(sample.category.startswith("audio reference"))
-    own = [held[same_task(task)] for task in table["task"]]
-    return pd.DataFrame(
-        {
-            "task": table["task"],
-            "audio_reference": table["a_ref_to_i_cand_pct"],
-            "image_reference": table["i_ref_to_a_cand_pct"],
-            "here_audio_reference": [100 * sum(flags) / len(flags) if flags else None for flags in own],
-            "n": [len(flags) if found else None for flags in own],
-        }
-    )
-
-
-def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.DataFrame:
+def numbers(
+    card,
+    *,
+    window: int,
+    first_layer: int | None,
+    n_layers: int,
+    frame: int | None = None,
+    image: int | None = None,
+) -> pd.DataFrame:
     """Join numbers from the paper's text with those used here.
 
     Args:
@@ -231,6 +199,8 @@ def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.
         window: Number of layers of a blocked window.
         first_layer: The first layer in which media were hidden; None if they were not.
         n_layers: Number of layers of the model.
+        frame: How many tokens a frame has, as of `largest_grid`. The card's own limit need not be reached.
+        image: The same of an image.
 
     Returns:
         One row per quantity, with the columns quantity, where (in the paper), reported, here (missing if none).
@@ -242,8 +212,9 @@ def numbers(card, *, window: int, first_layer: int | None, n_layers: int) -> pd.
         "window of layers": window,
         "frames a second": card.fps,
         "most frames": card.max_frames,
-        "visual tokens of a frame at most": card.frame_tokens[1],
-        "visual tokens of an image at most": card.image_tokens[1],
+        "visual tokens of a frame at most": frame,
+        "visual tokens of an image at most": image,
+        "layers of the 3B models": n_layers,
     }
     return table.rename(columns={"value": "reported"})[["quantity", "where", "reported"]].assign(
         here=table["quantity"].map(here)

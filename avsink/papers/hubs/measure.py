@@ -1,4 +1,4 @@
-"""What *Probing Cross-modal Information Hubs* measures: samples that one modality dominates (section 3.1).
+"""What *Probing Cross-modal Information Hubs* measures: samples that one modality dominates.
 
 1. `avsink.measure(dominance.classify, model, samples)` finds which modality decides each answer;
 2. `manifest` writes down the dominated samples, up to a number of each kind. `dominated` does both steps, or reads a

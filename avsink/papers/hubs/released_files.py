@@ -1,10 +1,10 @@
-"""What the readers of all released files share: finding files, reading rows, checking values.
+"""What the readers of all released files share: finding files, reading rows, checking numbers.
 
 1. `find`: the files of a kind below folders, or files given by name;
 2. `json_lines`: reads files called ``.json`` that hold one object a line;
 3. `gather`: puts the rows of files into a table, and lists what is wrong with the others;
-4. `clip_of`: which clip a row shows, from a path, a name, or the list of its frames;
-5. `text`, `number`, `probability`: check single values. Their ValueErrors become the reasons of problems.
+4. `number`, `probability`: check single values. Their ValueErrors become the reasons of problems.
+   `avsink.datasets.files.chats` does the same for texts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from avsink.datasets.files.sources import MissingData
 from avsink.datasets.files.tables import Row, TableError
 from avsink.datasets.loaded import Problem, check_text
 
-__all__ = ["Released", "clip_of", "find", "gather", "json_lines", "number", "probability", "text"]
+__all__ = ["Released", "find", "gather", "json_lines", "number", "probability"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,13 @@ class Released:
         table: The rows that could be read.
         problems: Those that could not, by file and row.
         files: All files that were looked at.
+        lacking: What is unknown of the rows in the table, one sentence each.
     """
 
     table: pd.DataFrame
     problems: tuple[Problem, ...] = ()
     files: tuple[Path, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: str) -> tuple[Path, ...]:
@@ -45,7 +47,7 @@ def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: s
 
     Args:
         paths: Folders, which are searched for wanted files, and files, which are taken whatever their name.
-        wanted: Whether a file below a folder is of the right kind.
+        wanted: Whether a file below a folder is of the right kind, by its path relative to that folder.
         pattern: What wanted files are called, for the error message.
 
     Returns:
@@ -58,7 +60,7 @@ def find(paths: Iterable[Path | str], wanted: Callable[[Path], bool], pattern: s
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(below for below in path.rglob("*.json*") if wanted(below))
+            found += sorted(below for below in path.rglob("*.json*") if wanted(below.relative_to(path)))
         elif path.is_file():
             found.append(path)
         else:
@@ -139,28 +141,6 @@ def gather(
             except ValueError as error:
                 problems.append(Problem(id=id, reason=str(error), where=row.where))
     return Released(table=pd.DataFrame(found, columns=columns), problems=tuple(problems), files=files)
-
-
-def clip_of(video: object) -> str:
-    """The clip that a row shows: the name of a file without its suffix, or of the folder of frames.
-
-    Raises ValueError if it is neither.
-    """
-    if isinstance(video, list) and video and all(isinstance(frame, str) and frame for frame in video):
-        name = PurePosixPath(video[0]).parent.name
-    else:
-        name = PurePosixPath(video).name.split(".")[0] if isinstance(video, str) else ""
-    if not name:
-        raise ValueError(f"its video is {video!r}; a clip or its frames are expected")
-    return name
-
-
-def text(values: Mapping[str, object], name: str, *, empty: bool = False) -> str:
-    """A text without surrounding space. Raises ValueError if it is not a text, or empty unless `empty` allows that."""
-    value = values.get(name)
-    if not isinstance(value, str) or not (empty or value.strip()):
-        raise ValueError(f"its {name} is {value!r}; a text is expected")
-    return value.strip()
 
 
 def number(value: object) -> bool:

@@ -2,24 +2,77 @@
 
 The paper prints means in percent for five models, without n or intervals. The models' scales differ severalfold. What
 can be compared is the order of the sets within a model, and each set's share of the effect of restoring *all* tokens.
+
+The rules of `avsink.papers.hubs.claims` are held against these means, too (`by_means`): a statement is supported if the
+difference of the printed means lies above 0 by more than their rounding, in all parts in which the model has something
+to restore. What a row of another n would say cannot be known from them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from avsink.papers.tables import paper
 from avsink.results.bootstrap import LEVEL, resampled_means, summarise
+from avsink.results.rules.effects import Comparison
+from avsink.results.verdicts import Rule, Verdict
 
-__all__ = ["BESIDE", "TABLE_1", "TABLE_2", "effects", "models", "readable", "shares"]
+__all__ = [
+    *("BESIDE", "DECIDES", "TABLE_1", "TABLE_2", "beside", "by_dominance", "by_means", "effects", "models", "readable"),
+    "shares",
+]
 
 BESIDE = "Qwen2.5-Omni-7B"  # the paper's model whose numbers tables show
 TABLE_1 = ("All", "Object", *(f"Sink (N={n})" for n in (2, 3, 4)), *(f"Random (N={n})" for n in (2, 3, 4)))
 TABLE_2 = tuple(f"{name} (N={n})" for n in (2, 3, 4) for name in ("Sink", "Unimodal", "Cross-modal"))
 VALUES = ("ie_clean", "ie_corrupt")
 NBSP = "\N{NO-BREAK SPACE}"
+DECIDES = {"audio": "audio-dominant, video tokens", "video": "video-dominant, audio tokens"}
+"""Dominance -> which sense decides, and whose tokens are restored: the other one's."""
 LEAST = 0.01  # effect of restoring all tokens below which shares of it mean nothing
+
+
+def by_means(rules: Sequence[Rule]) -> pd.DataFrame:
+    """Hold the rules against the paper's own tables, model by model.
+
+    Args:
+        rules: Rules of `avsink.papers.hubs.claims`. Those for which the tables have no numbers are left out.
+
+    Returns:
+        One row per (rule, model), with the columns reported (the claim), model, outcome, because.
+    """
+    rows, table = [], _reported()
+    printed = set(table["token_set"])
+    for rule in rules:
+        known = isinstance(rule, Comparison) and all(term.token_set in printed for term in rule.terms)
+        for model in models() if known else ():
+            outcome, because = rule.of_means(table[table["model"] == model])
+            rows.append((rule.claim, model, outcome, because))
+    return pd.DataFrame(rows, columns=["reported", "model", "outcome", "because"])
+
+
+def beside(verdicts: Sequence[Verdict], rules: Sequence[Rule]) -> pd.DataFrame:
+    """Put the outcome of each rule in this run beside that of the paper's own tables.
+
+    Args:
+        verdicts: The verdicts on rows of this run.
+        rules: Rules, among which are those of the verdicts.
+
+    Returns:
+        One row per verdict, with the columns reported (the claim), this run, and one for each of the paper's models;
+        there, "" where its tables have no such numbers.
+    """
+    told = by_means(rules).set_index(["reported", "model"])["outcome"]
+    rows = [(v.claim, v.verdict, *(told.get((v.claim, model), "") for model in models())) for v in verdicts]
+    return pd.DataFrame(rows, columns=["reported", "this run", *models()])
+
+
+def by_dominance(rows: pd.DataFrame) -> pd.DataFrame:
+    """Copy the rows with `DECIDES` as the category, so that charts have one panel per dominance."""
+    return rows.assign(category=rows["dominance"].map(DECIDES)) if len(rows) else rows
 
 
 def models() -> list[str]:
@@ -67,8 +120,8 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
         value: The effect, "ie_clean" or "ie_corrupt".
 
     Returns:
-        One row per (dominance, set, model), with the columns of `charts.dot_plot`: label (such as "audio-dominant: Sink
-        (N=2)"), group (a model, or "this run" for the measured one), value (fraction), low, high, n.
+        One row per (dominance, set, model), with the columns of `charts.dot_plot`: label (such as "audio-dominant,
+        video tokens: Sink (N=2)"), group (a model, or "this run" for the measured one), value (fraction), low, high, n.
     """
     tables = []
     for dominance, part in _named(rows).groupby("dominance", sort=False):
@@ -86,27 +139,46 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
                 table.assign(low=float("nan"), high=float("nan"), n=float("nan"), group=model, dominance=dominance)
             )
     table = pd.concat(tables, ignore_index=True).dropna(subset=["value"])
-    table.insert(0, "label", table.pop("dominance") + "-dominant: " + table.pop("restored"))
-    order = {label: at for at, label in enumerate(f"{d}-dominant: {name}" for d in ("audio", "video") for name in sets)}
+    table.insert(0, "label", table.pop("dominance").map(DECIDES) + ": " + table.pop("restored"))
+    order = {
+        label: at for at, label in enumerate(f"{decides}: {name}" for decides in DECIDES.values() for name in sets)
+    }
     return table.sort_values("label", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Format `effects` for a page, in points; missing numbers are left empty."""
-    named = table["dominance"] + ": " + table["restored"]
-    shown = {"dominant: restored": named.str.replace(" ", NBSP)}
+    """Format `effects` for a page, in points; missing numbers are left empty.
+
+    Where a larger N takes the same tokens as a smaller one, its measured cells say so.
+    """
+    as_before = _as_before(table)
+    shown = {"samples": table["dominance"].astype(str) + "-dominant"}
+    whose = table["dominance"].map({kind: label.split(", ")[1] for kind, label in DECIDES.items()})
+    shown["restored"] = (whose + ": " + table["restored"]).str.replace(" ", NBSP)
     for value, name in zip(VALUES, ("IE_clean", "IE_corrupt"), strict=True):
         shown[f"{name}, reported"] = [_points(x) for x in table[f"reported_{value}"]]
-        cells = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)
+        cells = zip(table[value], table[f"{value}_low"], table[f"{value}_high"], as_before, strict=True)
         shown[f"{name} [95 %]"] = [
-            "" if pd.isna(mean) else f"{_points(mean)} [{_points(low)}, {_points(high)}]".replace(" ", NBSP)
-            for mean, low, high in cells
+            same or ("" if pd.isna(mean) else f"{_points(mean)} [{_points(low)}, {_points(high)}]".replace(" ", NBSP))
+            for mean, low, high, same in cells
         ]
     there = ["" if pd.isna(x) else f"{x:,.0f}" for x in table["reported_tokens"]]
     here = ["" if pd.isna(x) else f"{x:.1f}" for x in table["tokens"]]
     shown["tokens, reported / here"] = [f"{x or '–'} / {y or '–'}" for x, y in zip(there, here, strict=True)]
     shown["n"] = table["n"].astype("Int64")
     return pd.DataFrame(shown)
+
+
+def _as_before(table: pd.DataFrame) -> list[str]:
+    """Of each row of `effects`: "as N=2" if it has the numbers of that set with that smaller N, else ""."""
+    numbers = [f"{value}{end}" for value in VALUES for end in ("", "_low", "_high")] + ["tokens", "n"]
+    first: dict[tuple, str] = {}
+    found = []
+    for row in table[["dominance", "restored", *numbers]].itertuples(index=False):
+        name, _, n = row.restored.rstrip(")").partition(" (")
+        before = first.setdefault((row.dominance, name, *row[2:]), n)  # NaN is not equal to itself
+        found.append("" if before == n else f"as {before}")
+    return found
 
 
 def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
@@ -125,10 +197,13 @@ def _points(share: float) -> str:
 
 
 def _reported() -> pd.DataFrame:
-    """Read the paper's two tables as one, with effects as fractions and this project's names of sets."""
+    """Read the paper's two tables as one, with effects as fractions and this project's names of sets and of N."""
     tables = [paper("hubs_indirect_effect_by_token_set"), paper("hubs_indirect_effect_unimodal_vs_crossmodal")]
     table = pd.concat(tables, ignore_index=True)
-    table["restored"] = table.pop("token_set").str.replace("Crossmodal", "Cross-modal")
+    table["restored"] = table["token_set"].str.replace("Crossmodal", "Cross-modal")
+    table["token_set"] = table["restored"].str.replace(r" \(N=\d\)", "", regex=True)
+    table["one_in"] = table["restored"].str.extract(r"N=(\d)", expand=False).fillna("0").astype(int)
+    table["tokens"] = table["n_tokens"]
     table[list(VALUES)] /= 100
     return table.drop_duplicates(["model", "dominance", "restored"])
 

@@ -1,6 +1,6 @@
 """The sinks of many samples, as tables for charts: who reads them, how they move, whether taught ones are found.
 
-All functions take the rows of `avsink.instruments.sinks.by_layer` over many samples (Hubs sections 3.3 and 4).
+All functions take the rows of `avsink.instruments.sinks.by_layer` over many samples (Hubs, table 2).
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ import pandas as pd
 from avsink.instruments import sinks
 from avsink.results.bootstrap import summarise
 
-__all__ = ["by_dominance", "drift", "mds_by_layer", "recovered", "scores"]
+__all__ = ["drift", "mds_by_layer", "recovered", "scores"]
 
 PLACES = 12  # parts of a long grid or audio chunk
-
-
-def by_dominance(rows: pd.DataFrame) -> pd.DataFrame:
-    """Copy the rows with their dominance as the category, so that charts have one panel per dominance."""
-    return rows.assign(category=rows["dominance"] + "-dominant") if len(rows) else rows
 
 
 def drift(rows: pd.DataFrame) -> pd.DataFrame:
