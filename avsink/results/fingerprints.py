@@ -38,7 +38,7 @@ NOTES = ("architectures", "dtype", "torch_dtype", "transformers_version")  # of 
 RESERVED = ("instrument", "root", "samples")  # arguments of `measure` itself
 _KNOWN: WeakKeyDictionary[torch.nn.Module, tuple] = WeakKeyDictionary()  # model -> its tensors' versions, their hash
 # Facts of a card that say what it is called, where it comes from and what to think of it; dtype is the model's own.
-ABOUT = ("name", "source", "known_from", "taught", "dtype")
+ABOUT = ("name", "source", "known_from", "taught", "routes", "dtype")
 CARDS = "avsink.models.cards"  # defines a card's facts, and so names them all
 
 

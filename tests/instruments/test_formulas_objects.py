@@ -32,7 +32,7 @@ def inputs():
 def test_the_tokens_of_an_object_in_sight_and_in_sound(inputs, number):
     """A cell whose pixels are the object's by more than 40 % in both frames; sound whose middle is in its time."""
     sample = read_manifest(part="clean")[number]
-    model = SimpleNamespace(card=SimpleNamespace(fps=2.0, audio_rate=RATE))
+    model = SimpleNamespace(card=SimpleNamespace(fps=2.0, audio_rate=RATE, sampling="even"))
     found = ObjectFinder()(model, sample, inputs)
     seen = masks(sample.truth, fps=2.0, size=96)  # (frames, 96, 96)
     expected = []

@@ -26,7 +26,7 @@ from avsink.instruments.dominance import classify
 from avsink.results.over_samples import Done, distinct, measure
 from avsink.sample import Sample
 
-__all__ = ["COLUMNS", "Dominated", "dominated", "manifest", "measure_dominated", "read_manifest"]
+__all__ = ["COLUMNS", "DOMINANT", "Dominated", "dominated", "manifest", "measure_dominated", "read_manifest"]
 
 COLUMNS = ("sample", "dominance", "predicted_av", "predicted_a", "predicted_v", "answer")
 """The columns of a manifest."""
