@@ -7,8 +7,9 @@
 1. every row is read, and becomes a sample or a problem (`avsink.datasets.loaded`);
 2. every file that a sample needs is opened, and its beginning decoded (`avsink.datasets.files.probe`); with
    `--no-media` a file only has to exist;
-3. counts are printed, then the problems. The exit code is 1 if there is a problem or no sample at all, else 0. A count
-   that differs from the paper's is shown but is not an error: the paper's count may be the wrong one.
+3. counts are printed, then the problems. Hubs' lists are counted even if none of their clips is there. The exit code is
+   1 if there is a problem or no sample at all, else 0. A count that differs from the paper's is shown but is not an
+   error: the paper's count may be the wrong one.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
-from avsink.datasets import DATASETS, load
+from avsink.datasets import DATASETS, hubs, hubs_lists, load
 from avsink.datasets.files.sources import HUB, MissingData, here
 from avsink.datasets.files.zips import still_packed
 from avsink.datasets.loaded import Loaded, Problem
 from avsink.datasets.selections import SELECTIONS, same_task, select
 
 __all__ = ["main", "report", "with_media"]
+
+NO_FILE = "missing "  # how the reason begins
 
 
 def with_media(loaded: Loaded) -> Loaded:
@@ -53,6 +56,9 @@ def report(loaded: Loaded, selection: str | None = None) -> str:
             f"{len(unused)} samples have media without a placeholder, which the model never sees: "
             + _some(f"{sample.id} ({', '.join(sample.truth['unused'])})" for sample in unused)
         )
+    if loaded.name == hubs.NAME:
+        bad = {problem.where for problem in loaded.problems if not problem.reason.startswith(NO_FILE)}
+        blocks.append(_table(hubs_lists.HEADS, [hubs_lists.counts(path, without=bad) for path in loaded.tables]))
     if loaded.lacking:
         blocks.append("\n".join(["missing:", *(f"  {sentence}" for sentence in loaded.lacking)]))
     if loaded.problems:
@@ -83,9 +89,23 @@ def main(arguments: list[str] | None = None) -> int:
     lacking = [*loaded.lacking, *(_packed(given.name, given.root) if loaded.problems else ())]
     if not (loaded.samples or loaded.problems or lacking):
         lacking = [f"there is no sample{' of this selection' if given.selection else ''}"]
-    loaded = replace(loaded, lacking=tuple(lacking))
+    loaded = _in_one_line(replace(loaded, lacking=tuple(lacking)))
     print(report(loaded, given.selection))
     return 1 if loaded.problems or loaded.lacking else 0
+
+
+def _in_one_line(loaded: Loaded) -> Loaded:
+    """Where there is no clip at all, say so once, and not of each sample."""
+    gone = [problem for problem in loaded.problems if problem.reason.startswith("missing clip ")]
+    at = next((k for k, sentence in enumerate(loaded.lacking) if sentence.startswith("no clip is in ")), None)
+    if at is None or not gone:
+        return loaded
+    groups = Counter(problem.id.rpartition("/")[0] for problem in gone)
+    whose = ", ".join(f"{group} {n:,}" for group, n in groups.items())
+    lacking = list(loaded.lacking)
+    lacking[at] += f"; {len(gone):,} samples lack theirs ({whose})"
+    problems = tuple(problem for problem in loaded.problems if problem not in gone)
+    return replace(loaded, lacking=tuple(lacking), problems=problems)
 
 
 def _packed(name: str, root: str) -> list[str]:
@@ -109,7 +129,7 @@ def _head(loaded: Loaded) -> str:
 
 def _files_missing(loaded: Loaded) -> list[str]:
     """How many samples of each kind, by the beginning of their ids, lack a file; nothing if none does."""
-    groups = Counter(p.id.rpartition("/")[0] for p in loaded.problems if p.reason.startswith("missing "))
+    groups = Counter(p.id.rpartition("/")[0] for p in loaded.problems if p.reason.startswith(NO_FILE))
     counts = ", ".join(f"{group} {n:,}" for group, n in groups.items())
     return [f"  {groups.total():,} of them lack a file: {counts}"] if groups else []
 

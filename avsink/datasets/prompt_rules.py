@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["FORMS", "KEYS", "WORDS", "Form", "PromptError", "check_keys", "check_words", "split"]
+__all__ = ["FORMS", "KEYS", "WORDS", "Form", "PromptError", "check_keys", "check_words", "plain_breaks", "split"]
 
 KEYS = {"dataset": (str, list), "turn": str, "option": str, "system": str, "tasks": dict, "source": str}
 WORDS = ("turn", "option", "system")  # of which a task may have others
 PLACEHOLDER = re.compile(r"\{([A-Za-z]\w*)\}", re.ASCII)
+SPACED = re.compile(r"\{(?=\s|\w+\s)\s*([A-Za-z]\w*)\s*\}", re.ASCII)  # { question }
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control characters but tab and line break
 OF_LETTERS = ("letters", "first", "last")
 CONTROL = "<|"  # begins the control tokens of every family
 
@@ -78,6 +80,12 @@ def check_words(of: object, words: Mapping[str, str], form: Form) -> None:
     for key, text in words.items():
         if CONTROL in text:
             raise PromptError(f"{of}: its `{key}` has {CONTROL!r}, which begins control tokens; the model writes them")
+        if unseen := UNSEEN.search(text):
+            raise PromptError(f"{of}: its `{key}` has the control character {unseen[0]!r}; take it out")
+        if spaced := SPACED.search(text):
+            raise PromptError(
+                f"{of}: its `{key}` has {spaced[0]}, which is unknown; a placeholder has no spaces: {{{spaced[1]}}}"
+            )
     _check_turn(of, words["turn"], form)
     if "option" in words:
         found = [name for _, name in split(words["option"]) if name]
@@ -124,6 +132,15 @@ def _check_turn(of: object, turn: str, form: Form) -> None:
             f"{of}: in its `turn` {{options}} needs lines of its own: put a line break (\\n) before it, and another "
             "after it if anything follows"
         )
+
+
+def plain_breaks(value: object) -> object:
+    """A JSON value in which the line breaks of Windows are plain ones, as the models know them."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n")
+    for name in value if isinstance(value, dict) else ():
+        value[name] = plain_breaks(value[name])
+    return value
 
 
 def split(text: str) -> Iterator[tuple[str, str | None]]:

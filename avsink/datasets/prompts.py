@@ -29,7 +29,7 @@ from pathlib import Path
 from avsink import resources
 from avsink.datasets.files import tables
 from avsink.datasets.loaded import check_text
-from avsink.datasets.prompt_rules import FORMS, KEYS, WORDS, PromptError, check_keys, check_words, split
+from avsink.datasets.prompt_rules import FORMS, KEYS, WORDS, PromptError, check_keys, check_words, plain_breaks, split
 from avsink.datasets.selections import same_task
 from avsink.sample import Media, Prompt, Text
 
@@ -146,7 +146,7 @@ def _read(prompt: str | Path, dataset: str = "") -> tuple[Path, dict, str]:
         allowed = f"the names {', '.join(names(dataset))}, or the path of a JSON file" if dataset else resources.REMEDY
         raise PromptError(f"there is no prompt {str(prompt)!r}; allowed: {allowed}")
     try:
-        said = tables.read_json(path)
+        said = plain_breaks(tables.read_json(path))
         check_text(said)
         if key := tables.repeated(said):
             raise PromptError(f"{path} has the key {key!r} twice; keep one")
@@ -156,7 +156,8 @@ def _read(prompt: str | Path, dataset: str = "") -> tuple[Path, dict, str]:
     except PromptError:
         raise
     except ValueError as error:
-        raise PromptError(f"{path}: {error}") from None
+        reason = str(error) if path == named else str(error).replace("fetch it again", "correct it")
+        raise PromptError(f"{path}: {reason}") from None
     if not isinstance(said, dict):
         raise PromptError(f'{path} is no object {{"dataset": ..., "turn": ...}}')
     return path, said, hashlib.sha256(content).hexdigest()[:16]

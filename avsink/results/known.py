@@ -21,7 +21,7 @@ from typing import Literal
 
 import pandas as pd
 
-__all__ = ["Finding", "Known", "compared", "known_table", "unknown"]
+__all__ = ["Finding", "Known", "compared", "known_table", "told", "unknown"]
 
 Finding = Literal["found", "elsewhere too", "missed", "uncertain", "not tested"]
 
@@ -59,6 +59,14 @@ def compared(*, there: bool, absent: bool, elsewhere: bool) -> Finding:
 def unknown(card) -> list[Known]:
     """Return the only row of the table of a model that was taught nothing of the kind."""
     return [Known("nothing", "–", f"{card.name} was taught none of what this page measures", "not tested")]
+
+
+def told(found: Sequence[Known], card) -> str:
+    """Say how many facts were found, and what figures of this model are: the note of `verdicts.conclude`."""
+    tested = [fact.outcome for fact in found if fact.outcome != "not tested"]
+    counts = ", ".join(f"{tested.count(name)} {name}" for name in dict.fromkeys(tested))
+    known = f"Of {len(tested)} things that were taught or must be absent: {counts}. " if tested else ""
+    return known + card.caveat
 
 
 def known_table(found: Sequence[Known]) -> pd.DataFrame:

@@ -95,7 +95,11 @@ class Done:
 
     def __str__(self) -> str:
         asked, measured = len(self.samples), len(self.samples) - len(self.left_out)
-        text = f"{measured} of {asked} samples measured ({self.computed} computed now, the others read)"
+        unusable = sum(kind == UNUSABLE for kind, *_ in self.problems.values())
+        others = asked - unusable > self.computed  # an unusable sample is neither computed nor read
+        how = "all read" if others and not self.computed else f"{self.computed} computed now"
+        how += ", the others read" if others and self.computed else ""
+        text = f"{measured} of {asked} samples measured ({how})"
         if self.left_out.empty:
             return f"{text}; none left out."
         reasons = [

@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 __all__ = [
-    *("MARGIN", "SETTLES", "Found", "Outcome", "Rule", "Verdict", "any_of", "conclude", "every_of", "judge", "most_of"),
-    *("outcome", "rules_table", "verdicts_table"),
+    *("MARGIN", "SETTLES", "Found", "Outcome", "Rule", "Verdict", "almost_every_of", "any_of", "conclude", "every_of"),
+    *("judge", "most_of", "outcome", "rules_table", "verdicts_table"),
 ]
 
 Outcome = Literal[
@@ -35,6 +35,8 @@ Outcome = Literal[
     "no room",
     "nothing discarded",
     "one layer",
+    "plateau",
+    "sizes do not fit",
     "not measured",
 ]
 SETTLES: dict[str, str] = {
@@ -45,6 +47,8 @@ SETTLES: dict[str, str] = {
     "no room": "samples whose answer is less certain, or a baseline that is better than guessing",
     "nothing discarded": "a model that stops needing these tokens before its last layer",
     "one layer": "a deeper model, in which the layers of this statement differ",
+    "plateau": "a narrower window or a deeper model: layers on both sides of the bar are equally deep",
+    "sizes do not fit": "samples in which these sets of tokens have the sizes of which the statement speaks",
     "not measured": "a run that measures it",
 }
 """Word for why nothing can be said -> what would settle it."""
@@ -173,6 +177,12 @@ def most_of(outcomes: Sequence[Outcome]) -> Outcome:
     """Return "supported" if more than half are that; "not supported" if half or more are; else as `every_of`."""
     half = len(outcomes) / 2
     return _settled(outcomes, outcomes.count("supported") > half, outcomes.count("not supported") >= half)
+
+
+def almost_every_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return "supported" if three quarters are that; "not supported" if over a quarter is; else as `every_of`."""
+    quarter = len(outcomes) / 4
+    return _settled(outcomes, outcomes.count("supported") >= 3 * quarter, outcomes.count("not supported") > quarter)
 
 
 def any_of(outcomes: Sequence[Outcome]) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -93,21 +94,42 @@ def test_a_file_without_the_tracks_that_are_needed(tmp_path, capsys, folder, rea
 def test_the_items_of_hubs_authors(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("AVSINK_DATA", raising=False)
     released_clone.clone(tmp_path)
-    assert main(["hubs", "--root", str(tmp_path)]) == 1
+    lists = ["list items audio-dominant video-dominant both neither", "people_case_2.json 2 2 0 0 0"]
+    lists += ["sports_case_1.json 2 0 2 0 0"]
+    for no_media in ((), ("--no-media",)):
+        assert main(["hubs", "--root", str(tmp_path), *no_media]) == 1
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == "hubs from people_case_2.json, sports_case_1.json: 0 samples, 0 problems"
+        assert [" ".join(line.split()) for line in said[4:7]] == lists
+        hint = f"no clip is in {tmp_path}; put VGGSound's below it, or into a folder $AVSINK_DATA/vggsound"
+        assert said[8:] == ["missing:", f"  {hint}; 4 samples lack theirs (hubs/people 2, hubs/sports 2)"]
+    clip_sets.write_clips(tmp_path / "clips", clip_sets.STEMS[1:])
+    assert main(["hubs", "--root", str(tmp_path)]) == 1  # where some are there, those that are not are named
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "hubs from people_case_2.json, sports_case_1.json: 0 samples, 4 problems"
-    assert f"  no clip is in {tmp_path}; put VGGSound's below it, or into a folder $AVSINK_DATA/vggsound" in said
-    at = said.index("problems (4):")
-    assert said[at + 1] == "  4 of them lack a file: hubs/people 2, hubs/sports 2"
-    assert said[at + 2].startswith(f"  hubs/people/{clip_sets.STEMS[0]}: missing clip")
-    clip_sets.write_clips(tmp_path / "clips", clip_sets.STEMS)
+    assert said[0].endswith(": 3 samples, 1 problems") and said[-2:][0] == "  1 of them lack a file: hubs/people 1"
+    assert said[-1].startswith(f"  hubs/people/{clip_sets.STEMS[0]}: missing clip")
+    clip_sets.write_clips(tmp_path / "clips", clip_sets.STEMS[:1])
     assert main(["hubs", "--root", str(tmp_path)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith(": 4 samples, 0 problems") and not any("lack a file" in line for line in said)
-    assert [line.split() for line in said[3:]] == [
+    assert [line.split() for line in said[3:5]] == [
         ["sounding", "object:", "people", "people", "2"],
         ["sounding", "object:", "sports", "sports", "2"],
     ]
+    assert [" ".join(line.split()) for line in said[6:]] == lists
+
+
+def test_a_bad_item_of_hubs_authors_does_not_count(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("AVSINK_DATA", raising=False)
+    released_clone.clone(tmp_path)
+    path = tmp_path / "json_files/causal_tracing/step1/people_case_2.json"
+    chats = json.loads(path.read_text())
+    user = next(turn for turn in chats[0] if turn["role"] == "user")
+    user["av"] = "a dog"
+    path.write_text(json.dumps(chats))
+    assert main(["hubs", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "0 samples, 1 problems" in said and "people_case_2.json      1" in said and "3 samples lack theirs" in said
 
 
 def test_a_selection_shows_the_papers_counts(tmp_path, capsys):

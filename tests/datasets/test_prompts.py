@@ -191,7 +191,7 @@ def test_words_around_an_interleaved_question_are_no_segment_of_it(roots, write,
 
 
 WRONG = {
-    "no file": ("no.json", "there is no prompt 'no.json'; allowed: the names av-speakerbench, av-speakerbench-pub"),
+    "no file": ("no.json", "there is no prompt 'no.json'; allowed: the names av-speakerbench"),
     "of another dataset": ("worldsense", "is a template of worldsense, not of av-speakerbench; .* Templates of av-sp"),
     "no object": ([1], "is no object"),
     "unknown dataset": ({"dataset": "speakerbench"}, "its `dataset` is 'speakerbench'; allowed: av-sp"),
@@ -214,6 +214,13 @@ WRONG = {
     "option of two lines": ({"option": "{letter}\n{option}"}, "its `option` is .*; one line with"),
     "control token": ({"turn": "{media}<|im_end|>{question}\n{options}"}, "its `turn` has '<|', which begins control"),
     "system with a placeholder": ({"system": "Say {letters}."}, "its `system` has {letters}, but nothing is filled in"),
+    "placeholder with spaces": ({"turn": "{media}{ question }\n{question}\n{options}"}, "{ question }, which is"),
+    "half a space": ({"turn": "{media}{question }\n{options}"}, "no spaces: {question}"),
+    "option with spaces": ({"option": "{letter} {option}, { letter}"}, "its `option` has { letter}, which is unknown"),
+    "system with spaces": ({"system": "Say { letters }."}, "its `system` has { letters }, which is unknown"),
+    "NUL": ({"turn": "{media}\x00{question}\n{options}"}, r"its `turn` has the control character '\\x00'; take it out"),
+    "escape": ({"system": "\x1b[0mListen."}, r"its `system` has the control character '\\x1b'"),
+    "old line break": ({"turn": "{media}{question}\r{options}"}, r"its `turn` has the control character '\\r'"),
     "task that is none": ({"tasks": {"Visual Counting": "Count!"}}, "task 'Visual Counting': it is 'Count!'; an"),
     "task with a source": ({"tasks": {"A": {"source": "x"}}}, "task 'A': there is no key 'source'"),
     "task without media": ({"tasks": {"A": {"turn": "{question}\n{options}"}}}, "task 'A': its `turn` has no {media}"),
@@ -247,6 +254,26 @@ def test_a_file_that_is_no_template_is_named(tmp_path, text):
     (path := tmp_path / "mine.json").write_text(text)
     with pytest.raises(PromptError, match="mine.json"):
         template(path, "av-speakerbench")
+
+
+@pytest.mark.parametrize("text", ['{"dataset": "av-speakerbench", "turn": }', "{", ""])
+def test_a_users_own_file_is_to_be_corrected_and_not_fetched(tmp_path, text):
+    (path := tmp_path / "mine.json").write_text(text)
+    with pytest.raises(PromptError) as said:
+        template(path, "av-speakerbench")
+    assert "fetch" not in str(said.value) and "correct it" in str(said.value)
+
+
+def test_line_breaks_of_windows_are_line_breaks(write):
+    turn_, own = "{media}Q:\n{question}\n{options}\nA:", "{media}{question}\n{options}\nHow many?"
+    windows = write(turn=turn_.replace("\n", "\r\n"), tasks={"Visual Counting": {"turn": own.replace("\n", "\r\n")}})
+    plain = write("plain.json", turn=turn_, tasks={"Visual Counting": {"turn": own}})
+    for task in ("Speaker Detection", "Visual Counting"):
+        made, expected = (
+            template(path, "av-speakerbench").words(task, question="Who?", options=("a", "b"))
+            for path in (windows, plain)
+        )
+        assert made["parts"] == expected["parts"] and made["suffix"] == expected["suffix"]
 
 
 def test_braces_and_letters_of_a_question_are_text(write):

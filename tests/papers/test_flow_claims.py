@@ -64,10 +64,12 @@ def test_tasks_that_need_both_draw_on_both():
         assert found.verdict == word
 
 
-def test_almost_every_task_is_most_of_them():
+def test_almost_every_task_is_three_quarters_of_them():
     rows = pd.concat([curve("Cross-frame", -0.4 * (name != BOTH[0]), name) for name in (*SIGHT, *BOTH)])
     found = judged(claims.FINDING_2_FIGURE_3, rows, "Attention across frames")
     assert found.verdict == "supported" and "supported in 4 of 5 categories" in found.because
+    fewer = pd.concat([curve("Cross-frame", -0.4 * (name in SIGHT), name) for name in (*SIGHT, *BOTH)])
+    assert judged(claims.FINDING_2_FIGURE_3, fewer, "Attention across frames").verdict == "not supported"
 
 
 def test_finding_3_is_about_the_average_over_tasks_and_its_appendix_about_each():
@@ -82,9 +84,95 @@ def test_finding_3_is_about_the_average_over_tasks_and_its_appendix_about_each()
     ("at", "early", "late"), [(1, "supported", "not supported"), (6, "not supported", "supported")]
 )
 def test_early_and_late_are_bounds_of_the_depth(at, early, late):
-    rows = pd.concat([curve("Cross-frame", -0.5, "c", at=at), curve("Question↛Last", -0.5, "c", at=at)])
+    names = ("Cross-frame", "Audio↮Video", "Question↛Last")
+    rows = pd.concat([curve(name, -0.5, "c", at=at) for name in names])
     assert judged(claims.FINDING_2_FIGURE_3, rows, "These interactions lie in early").verdict == early
     assert judged(claims.FINDING_2_FIGURE_4, rows, "It does so at late layers").verdict == late
+
+
+def test_no_layer_is_middle_and_late():
+    """At each of ten layers, of which one lies just on the bound between two thirds."""
+    found = []
+    for at in range(10):
+        rng = np.random.default_rng(at)
+        rows = pd.DataFrame(
+            [
+                (f"s{i}", "c", pathway, layer, -0.5 * (layer == at) + 0.01 * rng.standard_normal(), 0.5)
+                for pathway in ("V+A↛Question", "Question↛Last")
+                for i in range(12)
+                for layer in range(10)
+            ],
+            columns=["sample", "category", "pathway", "layer", "delta_p", "p_base"],
+        )
+        names = ("They do so at middle", "It does so at late")
+        found.append([judged(claims.FINDING_2_FIGURE_4, rows, name).verdict == "supported" for name in names])
+    assert found == [[False, False]] * 3 + [[True, False]] * 4 + [[False, True]] * 3
+
+
+def flow_2(**changed):
+    """What the paper reports, in a task that needs sound and sight aligned: (depth, layer) of each pathway."""
+    curves = {
+        **{"Cross-frame": (-0.5, 1), "Cross-audio": (0.0, 1), "Audio↮Video": (-0.4, 2), "V+A↛Question": (-0.8, 4)},
+        **{"Video↛Question": (-0.6, 4), "Audio↛Question": (-0.5, 4), "Question↛Last": (-0.9, 6)},
+        **{name: (0.0, 6) for name in ("Video↛Last", "Audio↛Last", "V+A↛Last")},
+        **changed,
+    }
+    return pd.concat([curve(name, depth, BOTH[0], at=at) for name, (depth, at) in curves.items()])
+
+
+@pytest.mark.parametrize(
+    ("changed", "claim", "word"),
+    [
+        ({}, "First within and between", "supported"),
+        ({"Audio↮Video": (-0.4, 6)}, "First within and between", "not supported"),
+        ({"Cross-frame": (-0.4, 4)}, "First within and between", "not supported"),
+        ({"Cross-frame": (0.0, 4)}, "First within and between", "supported"),
+        ({"V+A↛Question": (0.0, 4)}, "First within and between", "no control"),
+        ({}, "Nothing goes from the media", "supported"),
+        ({"Video↛Last": (-0.9, 6)}, "Nothing goes from the media", "not supported"),
+        ({"Audio↛Last": (-0.9, 6)}, "Nothing goes from the media", "not supported"),
+        ({"V+A↛Last": (-0.9, 6)}, "Nothing goes from the media", "not supported"),
+    ],
+)
+def test_one_way_in_order(changed, claim, word):
+    assert judged(claims.FINDING_2_FIGURE_4, flow_2(**changed), claim).verdict == word
+
+
+def flow_3(**changed):
+    """What the paper reports of interleaved inputs."""
+    curves = {
+        **{"Cross-candidate": (-0.5, 3), "Candidates↛Reference": (-0.6, 4), "Question↛Reference": (-0.5, 4)},
+        **{"Reference↛Last": (-0.6, 6), "Candidates↛Question": (0.0, 3), "Candidates↛Last": (0.0, 6)},
+        **{"Question↛Last": (0.0, 6), "Question↛CorrectOpt": (0.0, 4), "CorrectCand↛CorrectOpt": (-0.7, 4)},
+        **{"IncorrectCand↛CorrectOpt": (-0.2, 4), "Reference↛CorrectOpt": (-0.2, 4), "CorrectOpt↛Last": (-0.8, 6)},
+        **{"CorrectCand↛Last": (0.0, 6), "IncorrectCand↛Last": (0.0, 6), "IncorrectOpt↛Last": (0.4, 6)},
+        **changed,
+    }
+    return pd.concat([curve(name, depth, "c", at=at) for name, (depth, at) in curves.items()])
+
+
+@pytest.mark.parametrize(
+    ("changed", "unsupported"),
+    [
+        ({}, {}),
+        ({"IncorrectCand↛Last": (-0.9, 6)}, {"No candidate reaches the last token directly": "not supported"}),
+        ({"CorrectCand↛Last": (-0.9, 6)}, {"No candidate reaches the last token directly": "not supported"}),
+        (
+            {"Cross-candidate": (-0.5, 4), "Candidates↛Reference": (-0.6, 3)},
+            {"First among the candidates, then into the reference": "not supported"},
+        ),
+        (
+            {"IncorrectCand↛CorrectOpt": (0.0, 4)},
+            {"Wrong candidates and the reference contribute, too": "not supported"},
+        ),
+        ({"Reference↛CorrectOpt": (0.0, 4)}, {"Wrong candidates and the reference contribute, too": "not supported"}),
+        ({"IncorrectCand↛CorrectOpt": (-0.3, 0)}, {"All this lies at middle layers": "not supported"}),
+        ({"Reference↛CorrectOpt": (-0.3, 6)}, {"All this lies at middle layers": "not supported"}),
+    ],
+)
+def test_two_paths_are_what_the_paper_says_of_each(changed, unsupported):
+    found = judge(claims.FINDING_3, flow_3(**changed))
+    assert {verdict.claim: verdict.verdict for verdict in found if verdict.verdict != "supported"} == unsupported
 
 
 def shares(*, first, sinks, before=0.0, spike=6):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, permutations
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pytest
 
 import avsink
 from avsink.instruments import knockout
-from avsink.instruments.pathways import PATHWAYS
+from avsink.instruments.pathways import BESIDE, CLIP, INTERLEAVED, OUT, PATHWAYS
 from avsink.models.cards import CARDS, Taught
 from avsink.papers.flow import known
 from avsink.toyworld.prompts import NAMES
@@ -36,7 +36,14 @@ def swept(dips: dict[str, set[int]], *, k: int = 1, depth: float = -0.5) -> pd.D
             for layer in range(LAYERS):
                 start, stop = max(0, layer - k // 2), min(LAYERS, layer + k // 2 + 1)
                 hit = any(start <= own < stop for own in layers)
-                row = {"sample": f"s{sample}", "task": TASK, "category": "c", "pathway": pathway, "layer": layer}
+                row = {
+                    "sample": f"s{sample}",
+                    "task": TASK,
+                    "category": "c",
+                    "structure": "",
+                    "pathway": pathway,
+                    "layer": layer,
+                }
                 rows.append(
                     row | {"window_start": start, "window_stop": stop, "delta_p": depth * hit + rng.normal(scale=0.02)}
                 )
@@ -61,11 +68,76 @@ def test_what_was_taught_is_found_at_its_layers(k):
         ({"Question↛Last": set(), "Video↛Question": {2}}, "Question↛Last (c)", "missed"),
         ({"Question↛Last": {4, 6}}, "Video↛Question (c)", "not tested"),
         ({"Question↛Last": {4, 6}, "Audio↛Last": {0}}, f"no other pathway ({TASK})", "elsewhere too"),
-        ({"Question↛Last": {4, 6}, "NonOptQ↛Last": {4}}, f"no other pathway ({TASK})", "found"),
+        (
+            {"Question↛Last": {4, 6}, "NonOptQ↛Last": {4}},
+            f"no other pathway ({TASK})",
+            "found",
+        ),  # a part of a taught one
+        ({"Question↛Last": {4, 6}, "NonOptQ↛Last": {2}}, f"no other pathway ({TASK})", "elsewhere too"),
+        ({"Question↛Last": {4, 6}, "Cross-frame": {4}}, f"no other pathway ({TASK})", "elsewhere too"),
+        ({"Question↛Last": {4, 6}, "Audio↛Last": {4}}, f"no other pathway ({TASK})", "elsewhere too"),
     ],
 )
 def test_what_differs_is_said(dips, fact, outcome):
     assert outcomes(swept(dips))[fact] == outcome
+
+
+def test_a_pathway_that_was_not_taught_is_seen_although_every_window_holds_a_taught_layer():
+    """With the card's window of 3 layers of 8 there is no other."""
+    taught = {"Question↛Last": {4, 6}, "Video↛Question": {2}}
+    for dips, outcome in ({}, "found"), ({"Cross-frame": set(range(8)), "V+A↛Last": {5}}, "elsewhere too"):
+        rows = swept(taught | {"Cross-frame": set(), "V+A↛Last": set()} | dips, k=3)
+        assert outcomes(rows)[f"no other pathway ({TASK})"] == outcome
+
+
+@pytest.mark.parametrize("task", ["anchor and target", "match the reference"])
+def test_pathways_that_share_edges_are_known_by_their_names(task):
+    """Held against the edges themselves, in a real prompt."""
+    (sample,) = avsink.load_samples("toyworld", tasks=task, n_samples=1)
+    layout = avsink.load("tiny-omni", check=False).prepare(sample).layout
+    names = CLIP if task == "anchor and target" else INTERLEAVED
+    edges = {}
+    for name in (*names, *OUT, *BESIDE):
+        pairs = PATHWAYS[name].edges(layout)
+        found = {(j, i) for a, b in pairs for j in a.tolist() for i in b.tolist() if j <= i}
+        if found:
+            edges[name] = found
+    assert len(edges) > 15
+    for one, other in permutations(edges, 2):
+        said = known.shares_edges(one, other, interleaved=bool(layout.candidates))
+        assert said or not edges[one] & edges[other], (one, other)
+        if "Others" not in one + other and "Within" not in one + other:
+            assert said == bool(edges[one] & edges[other]), (one, other)
+
+
+def test_tokens_are_read_for_the_last_time_at_the_last_layer_of_a_route_that_reads_them():
+    card = CARDS["tiny-omni"]
+    right = {"Video": 1, "Audio": 3, "NonOptQ": 6}
+    found = known.discarded(right, card, task="anchor and target", interleaved=False)
+    assert [fact.outcome for fact in found] == ["found"] * 3
+    right = {"Candidates": 3, "Reference": 5, "NonOptQ": -1}
+    found = known.discarded(right, card, task="match the reference", interleaved=True)
+    assert [fact.outcome for fact in found] == ["found"] * 3
+    wrong = known.discarded({"Video": 0, "Audio": 4}, card, task="anchor and target", interleaved=False)
+    assert [fact.outcome for fact in wrong] == ["missed", "elsewhere too"]
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (
+            Taught(TASK, "Question↛Lats", 4),
+            "made-up names the pathway 'Question↛Lats' among its routes; allowed: Cross-",
+        ),
+        (Taught(TASK, "Question↛Last", 99), "Question↛Last was taught at layer 99; its layers are 0 to 7"),
+    ],
+)
+def test_a_card_with_a_route_that_there_is_not_is_refused(route, said):
+    class Wrong(Card):
+        routes = (route,)
+
+    with pytest.raises(ValueError, match=said):
+        known.routes(swept({"Question↛Last": {4}}), Wrong())
 
 
 def test_a_model_that_was_taught_nothing_is_not_tested():

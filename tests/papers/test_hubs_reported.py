@@ -1,13 +1,16 @@
 """The tables of Hubs, beside effects whose means are known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from avsink import resources
 from avsink.charts import descriptions
-from avsink.papers.hubs import reported
+from avsink.papers.hubs import claims, reported
 from avsink.papers.hubs.reported import BESIDE, TABLE_1, TABLE_2, effects, models, readable, shares
+from avsink.results.verdicts import judge
 
 SETS = [("All", 0, 0.5), *(("Sink", n, 0.4) for n in (2, 3, 4)), *(("Random", n, 0.1) for n in (2, 3, 4))]
 SETS += [(name, n, mean) for n in (2, 3, 4) for name, mean in (("Unimodal", 0.05), ("Cross-modal", 0.35))]
@@ -104,3 +107,49 @@ def test_equal_sets_are_told_once(rows):
     assert found["IE_clean [95 %]"] == "as N=2" and found["IE_corrupt [95 %]"] == "as N=2"
     assert (page["IE_clean [95 %]"] == "as N=2").sum() == 2 * 2 * 3
     assert not (readable(effects(rows, TABLE_2))["IE_clean [95 %]"] == "as N=2").any()
+
+
+def test_random_sets_of_one_size_are_one_row(rows):
+    page = readable(effects(rows, TABLE_1))
+    cells = dict(zip(zip(page["samples"], page["restored"], strict=True), page["IE_clean [95 %]"], strict=True))
+    random = {key: cell for key, cell in cells.items() if "Random" in key[1]}
+    assert len(random) == 6 and sum(cell == "as N=2" for cell in random.values()) == 4
+    other = (rows["one_in"] == 3) & (rows["sample"] == "s7") & (rows["dominance"] == "audio")
+    page = readable(effects(rows.assign(tokens=rows["tokens"].where(~other, 5)), TABLE_1))
+    own = page[page["restored"].str.contains("Random")].set_index("samples")["IE_clean [95 %]"]
+    assert [cell == "as N=2" for cell in own["audio-dominant"]] == [False, False, True]
+    assert [cell == "as N=2" for cell in own["video-dominant"]] == [False, True, True]
+    drawn = rows[(rows["token_set"] == "Random") & (rows["one_in"] == 2)].groupby("dominance")["ie_clean"].mean()
+    points = shares(rows, TABLE_1)
+    points = points[(points["group"] == "this run") & points["label"].str.contains("Random")]
+    assert points.groupby(points["label"].str.split("-").str[0])["value"].nunique().to_dict() == {
+        "audio": 1,
+        "video": 1,
+    }
+    assert effects(rows, TABLE_1).set_index(["dominance", "restored"])["ie_clean"]["audio"]["Random (N=4)"] == (
+        pytest.approx(drawn["audio"])
+    )
+
+
+def test_a_table_and_a_verdict_show_the_same_interval(rows):
+    """Resamples of the same samples, in whatever order their names sort."""
+    rng = np.random.default_rng(2)
+    names = [f"{rng.integers(1000)}-{k}" for k in range(20)]
+    own = rows.assign(
+        sample=rows["dominance"] + rows["sample"].map({f"s{k}": name for k, name in enumerate(names)}),
+        ie_clean=rows["ie_clean"] + rng.normal(0, 0.2, len(rows)),
+    )
+    page = readable(effects(own, TABLE_1))
+    [found] = judge([claims.FINDING_1[0]], own)
+    for kind in ("audio", "video"):
+        [cell] = page[(page["samples"] == f"{kind}-dominant") & page["restored"].str.endswith("All")]["IE_clean [95 %]"]
+        said = re.search(rf"{kind}-dominant, n = 20: IE_clean (\S+ \[\S+ \S+\])", found.because)[1]
+        assert said.replace("+", "") == cell.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_nothing_is_shown_without_a_sign(rows):
+    everything = effects(rows, TABLE_1).assign(ie_clean=-0.00002, ie_clean_low=-0.0004, ie_clean_high=0.0002)
+    assert set(readable(everything)["IE_clean [95 %]"].str.replace("\N{NO-BREAK SPACE}", " ")) == {
+        "0.0 [0.0, 0.0]",
+        "as N=2",
+    }

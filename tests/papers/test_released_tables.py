@@ -162,3 +162,27 @@ def test_what_cannot_be_read_is_listed(tmp_path, capsys):
     write_json(stem, {"x": {}})
     assert main([str(tmp_path)]) == 1
     assert "cannot be read: " in (said := capsys.readouterr().out) and "'x' is not the position of a token" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [({}, "has no tokens"), ([], "is not a JSON object of tokens"), ({"x": {}}, "'x' is not the position of a token")],
+)
+def test_a_clone_without_a_history_that_can_be_used(tmp_path, capsys, content, reason):
+    clone(tmp_path)
+    histories = sorted(tmp_path.rglob("*_history.json"))
+    for path in histories:
+        write_json(path, content)
+    assert main([str(tmp_path)]) == 1
+    first, *problems = capsys.readouterr().err.splitlines()
+    assert first == f"no history in {tmp_path} can be used:" and len(problems) == len(histories)
+    assert all(reason in problem for problem in problems)
+
+
+def test_problems_of_many_histories_are_cut_short(tmp_path, capsys):
+    clone(tmp_path)
+    for path in tmp_path.rglob("*_history.json"):
+        write_json(path, {f"x{k}": {} for k in range(30)})
+    assert main([str(tmp_path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 22 and lines[-1].strip() == "and 100 more"

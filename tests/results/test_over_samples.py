@@ -55,7 +55,7 @@ def test_bad_input_is_reported_and_the_run_goes_on(untrained, clips, tmp_path):
     assert done.counts.to_dict("records") == [
         {"category": "mixed", "asked": 7, "measured": 4, "answered wrongly": 1, "unusable": 2}
     ]
-    assert str(done).startswith("4 of 7 samples measured (5 computed now, the others read); left out: 1 × ")
+    assert str(done).startswith("4 of 7 samples measured (5 computed now); left out: 1 × ")
 
     [record] = (tmp_path / "results").glob("finding/*/*/records/*.json")
     assert [entry["sample"] for entry in json.loads(record.read_text())["left_out"]] == list(reasons)
@@ -65,12 +65,17 @@ def test_a_second_run_reads_what_the_first_has_computed(store, samples):
     first = measure_into(store, samples, rows)
     second = measure_into(store, samples, lambda sample: pytest.fail("computed twice"))
     assert (first.computed, second.computed) == (4, 0)
+    assert str(first) == "4 of 4 samples measured (4 computed now); none left out."
     pd.testing.assert_frame_equal(first.rows, second.rows)
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(store, samples):
     measure_into(store, samples[:3], rows)
-    assert measure_into(store, samples, rows).computed == 1
+    done = measure_into(store, samples, rows)
+    assert (
+        done.computed == 1 and str(done) == "4 of 4 samples measured (1 computed now, the others read); none left out."
+    )
+    assert str(measure_into(store, samples, rows)) == "4 of 4 samples measured (all read); none left out."
 
 
 def test_wrong_answers_are_lasting_and_faulty_files_are_tried_again(store, samples):

@@ -111,6 +111,38 @@ def test_a_dominance_without_anything_to_restore_does_not_speak_for_the_other():
     assert outcome(holds_more(ALL, NOTHING, **SAID), rows) == "not supported"  # this is what it says itself
 
 
+def one_kind(kind: str, everything: np.ndarray, sink: np.ndarray, random: np.ndarray) -> pd.DataFrame:
+    return table({("All", 0): everything, ("Sink", 2): sink, ("Random", 2): random}, kinds=(kind,))
+
+
+def test_only_what_is_certain_to_be_nothing_is_left_out():
+    """A noisy effect of all tokens leaves the statement open, and there a contradiction counts."""
+    rng = np.random.default_rng(0)
+    n, few = np.linspace(0.2, 0.4, 20), rng.normal(0, 0.6, 12)
+    few -= few.mean()
+    rule = holds_more(SINK, ("Random", 2), **SAID)
+    clear = one_kind("audio", n + 0.3, n, n - 0.1)
+    noisy = 0.07 + few  # the interval of its mean lies on both sides of 0
+    assert interval(noisy)[1] < 0 and interval(noisy)[2] > 0.1
+    cases = (
+        (noisy, -0.4 + 0.1 * few, 0.3 - 0.1 * few, "not supported"),
+        (noisy, 0.1 + few, 0.1 - few, "too wide"),
+        (noisy, few + 0.3, few, "too wide"),
+        (0.001 * few, 0.005 + 0.1 * few, few * 0.1, "supported"),  # nothing there, and left out
+    )
+    for everything, sink, random, expected in cases:
+        [found] = judge([rule], pd.concat([clear, one_kind("video", everything, sink, random)]))
+        assert found.verdict == expected, found
+        assert ("nothing to restore" in found.because) == (expected == "supported"), found
+        turned = pd.concat([clear.assign(dominance="video"), one_kind("audio", everything, sink, random)])
+        assert outcome(rule, turned.assign(sample=turned["dominance"] + turned["sample"])) == expected
+    [found] = judge(
+        [rule],
+        one_kind("audio", noisy, few + 0.3, few).pipe(lambda own: pd.concat([own, own.assign(dominance="video")])),
+    )
+    assert found.verdict == "too wide" and "IE_clean of All is +7.0 [" in found.because
+
+
 def test_a_verdict_is_read_alone():
     """Measure, unit, bar, n, both means and the paired difference with its interval."""
     rng = np.random.default_rng(3)
@@ -162,19 +194,19 @@ def test_what_is_nearly_everywhere_is_no_place():
     most, more = holds_more(SINK, HALF, **SAID), holds_more(("Sink", 2), ("Object", 0), **SAID)
     assert outcome(most, table(effects, sizes={"Sink": 15})) == "supported"
     [found] = judge([most], table(effects, sizes={"Sink": 16}))
-    assert found.verdict == "not measured" and "Sink (N = 2) is nearly everywhere, 16.0 of 20.0" in found.because
+    assert found.verdict == "sizes do not fit" and "Sink (N = 2) is nearly everywhere, 16.0 of 20.0" in found.because
     [found] = judge([more], table(effects, sizes={"Object": 17}))
-    assert found.verdict == "not measured" and "Object is nearly everywhere" in found.because
+    assert found.verdict == "sizes do not fit" and "Object is nearly everywhere" in found.because
 
 
 def test_sizes_must_fit_the_statement():
     n = np.linspace(0.2, 0.4, 20)
     effects = {("All", 0): n, ("Sink", 2): 0.5 * n, ("Sink", 4): 0.45 * n, ("Object", 0): 0.1 * n}
     alike = holds_more(("Sink", 2), ("Object", 0), sizes=ALIKE, **SAID)
-    for size, expected in ((3, "supported"), (6, "supported"), (7, "not measured"), (2, "not measured")):
+    for size, expected in ((3, "supported"), (6, "supported"), (7, "sizes do not fit"), (2, "sizes do not fit")):
         assert outcome(alike, table(effects, sizes={"Object": size})) == expected, size
     fewer = holds_more(("Sink", 4), amount("Sink", 2, share=0.75), whole=SINK, sizes=FEWER, **SAID)
-    for size, expected in ((2, "supported"), (3, "supported"), (4, "not measured")):
+    for size, expected in ((2, "supported"), (3, "supported"), (4, "sizes do not fit")):
         assert outcome(fewer, table(effects, sizes={("Sink", 4): size})) == expected, size
 
 

@@ -136,6 +136,83 @@ def test_a_flat_curve_is_evidence_only_where_a_drop_was_seen_on_the_same_samples
     assert rule.test(bent).outcome == "not supported"  # needs no control
 
 
+@pytest.mark.parametrize(
+    ("flat", "other", "apart"),
+    [
+        ("V+A↛Last", "Video↛Last", False),
+        ("Video↛Last", "V+A↛Last", False),
+        ("Question↛Last", "TrueOpt↛Last", False),
+        ("Candidates↛Last", "IncorrectCand↛Last", False),
+        ("Video↛Audio", "Audio↮Video", False),
+        ("Cross-candidate", "Candidates↛Candidates", False),
+        ("V+A↛Last", "V+A↛Question", True),
+        ("V+A↛Last", "Question↛Last", True),
+        ("Video↛Last", "Audio↛Last", True),
+        ("Video↛Audio", "Audio↛Video", True),
+        ("Cross-audio", "Cross-frame", True),
+        ("Cross-audio", "Audio↮Video", True),
+    ],
+)
+def test_a_control_is_no_part_of_what_is_flat(flat, other, apart):
+    found = rules.stays_flat(flat, **SAID).test(pd.concat([clear(flat, depth=0), clear(other)]))
+    assert found.outcome == ("supported" if apart else "no control")
+
+
+def held(*layers, pathway="p", samples=30):
+    """Rows of a pathway that is as deep at each of these layers, as windows are that hold one layer."""
+    parts = [clear(pathway, at=layer, samples=samples) for layer in layers]
+    own = parts[0].assign(delta_p=sum(part["delta_p"].to_numpy() for part in parts))
+    return own.assign(
+        delta_p=own["delta_p"].clip(lower=-0.8 + 0.01 * np.random.default_rng(9).standard_normal(len(own)))
+    )
+
+
+def test_a_plateau_across_a_bound_is_not_settled_by_more_samples():
+    rule = rules.lies_at_depth(["p"], least=1 / 3, most=2 / 3, **SAID)
+    for samples in (30, 300):
+        [found] = judge([rule], held(2, 3, 4, samples=samples))
+        assert found.verdict == "plateau" and "samples" not in found.settle and "window" in found.settle
+    assert rule.test(held(3, 4)).outcome == "supported" and rule.test(held(0, 1, 2)).outcome == "not supported"
+    rng = np.random.default_rng(5)  # noise, not a plateau: nobody knows which of two layers is the deeper one
+    noisy = held(2, 3)
+    noisy["delta_p"] += 0.8 * rng.standard_normal(len(noisy)) * noisy["layer"].isin([2, 3])
+    assert rule.test(noisy).outcome == "too wide"
+
+
+def test_an_order_of_plateaus_is_not_settled_by_more_samples():
+    order = rules.comes_first("p", "q", **SAID)
+    for samples in (30, 300):
+        meet = pd.concat([held(1, 2, 3, samples=samples), held(3, 4, 5, pathway="q", samples=samples)])
+        assert order.test(meet).outcome == "plateau"
+    apart = pd.concat([held(1, 2), held(4, 5, pathway="q")])
+    assert order.test(apart).outcome == "supported"
+    noisy = pd.concat([held(2), held(1, 3, pathway="q")])
+    noisy["delta_p"] += 0.8 * np.random.default_rng(6).standard_normal(len(noisy)) * noisy["layer"].isin([1, 3])
+    assert order.test(noisy).outcome == "too wide"
+
+
+def test_a_depth_beyond_a_bound_is_not_on_it():
+    rows = {at: clear("p", at=at) for at in range(8)}
+    rule = rules.lies_at_depth(["p"], beyond=4 / 7, **SAID)
+    assert [rule.test(rows[at]).outcome for at in (3, 4, 5)] == ["not supported", "not supported", "supported"]
+    assert "beyond 0.57" in rule.condition
+
+
+def test_of_several_pathways_those_without_a_drop_are_named():
+    rule = rules.lies_at_depth(["flat", "p", "q"], most=0.5, **SAID)
+    found = rule.test(pd.concat([clear("p"), clear("q", at=1), clear("flat", depth=0)]))
+    assert found.outcome == "supported"
+    assert found.measured.startswith("of p, q alone (clearly without a drop: flat): p is deepest at depth")
+    assert rule.test(pd.concat([clear("p"), clear("q", at=1)])) == (
+        "not measured",
+        "flat was not measured; p is deepest at depth 0.29 [0.29, 0.29] (layer 2, n = 30) against between 0.00 and 0.50"
+        "; q is deepest at depth 0.14 [0.14, 0.14] (layer 1, n = 30) against between 0.00 and 0.50",
+    )
+    assert rule.test(pd.concat([clear(name, depth=0) for name in ("p", "q", "flat")])).outcome == "no control"
+    late = rule.test(pd.concat([clear("p"), clear("q", at=7), clear("flat", depth=0)]))
+    assert late.outcome == "not supported"
+
+
 def test_a_part_is_most_of_a_whole_that_is_there():
     rng = np.random.default_rng(4)
     rows = pd.DataFrame({"sample": range(30), "whole": 0.4 + 0.1 * rng.standard_normal(30)}).set_index("sample")
@@ -165,6 +242,13 @@ def test_an_improvement_is_one_that_could_have_been_missed():
     for word, (before, after) in cases.items():
         assert rule.test(rows(before, after)).outcome == word
     assert rule.test(rows([1] * 40, [1] * 40)).outcome == "no room"
+    nearly = [i > 0 for i in range(50)]  # 98 % are right: it cannot gain more than the two points that count as none
+    assert rule.test(rows(nearly, nearly)).outcome == "no room"
+    assert "can gain 2.0 points at most" in rule.test(rows(nearly, nearly)).measured
+    many = half * 10  # more samples settle it: no band reaches above two points
+    assert rule.test(rows(many, many)).outcome == "not supported"
+    slightly = [1 if i < 12 else x for i, x in enumerate(half * 20)]  # 6 of 800 more are right: a small gain is one
+    assert rule.test(rows(half * 20, slightly)).outcome == "supported"
     assert rule.test(rows(half[:9], better[:9])).outcome == "too few"
     allowed = 100 * (1 - 0.05 ** (1 / 40))  # 40 samples without a change do not rule one out
     assert f"+0.0 [−{allowed:.1f}, +{allowed:.1f}] points" in rule.test(rows(half, half)).measured

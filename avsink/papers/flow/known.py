@@ -7,22 +7,45 @@ The card of a teaching model lists pathways, each with its layer and its task (`
    of a pathway hold for all its layers and categories together, and those of the pathways that were not taught for all
    of these (`avsink.results.bands`);
 2. the window should find it if it holds a taught layer of the pathway, and must not if it holds none;
-3. a pathway that was not taught in a task must be found in no window, unless a taught one is part of it, as the way
-   from the audio is of the way from video and audio together. Since what is taught to a group is lost, too, when a
-   part of the group is cut off, such a window must hold a taught layer of the task.
+3. a pathway that was not taught must be found in no window, except that it may share edges with a taught one: the way
+   from video and audio together shares those from the audio. Such a pathway may be found where a taught one with
+   which it shares edges is (`shares_edges`);
+4. a kind of tokens can be discarded after the last taught layer at which anything outside it reads it (`discarded`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from avsink.instruments.pathways import FIGURE_3, FIGURE_4, FIGURE_5, FIGURE_6, PATHWAYS
-from avsink.results.bands import bands
 from avsink.results.known import Known, compared
 from avsink.results.known import unknown as nothing
+from avsink.results.rules.curves import delta_p
 from avsink.results.verdicts import MARGIN
 
-__all__ = ["pathways", "routes", "tasks"]
+__all__ = ["discarded", "pathways", "routes", "shares_edges", "tasks"]
+
+# Group of tokens -> the parts of a prompt that it is made of. Two pathways share edges if their sources share a part,
+# and their targets do.
+_LINES = {"right letter", "right words", "wrong letters", "wrong words"}
+_EVERYWHERE = {
+    **{"Video": {"video"}, "Audio": {"audio"}, "V+A": {"video", "audio"}, "Last": {"last"}, "Labels": {"labels"}},
+    **{"TrueOpt": {"right letter"}, "CorrectOpt": {"right letter"}, "TrueLine": {"right letter", "right words"}},
+    **{"FalseOpt": {"wrong letters"}, "IncorrectOpt": {"wrong letters"}, "Reference": {"reference"}},
+    **{"Candidates": {"right", "wrong"}, "CorrectCand": {"right"}, "IncorrectCand": {"wrong"}},
+}
+_ITEMS = {"right", "wrong", "reference"}
+_GROUPS = {  # by whether several items are interleaved: then options are no part of the question, and items are media
+    False: _EVERYWHERE | {"Question": {"stem", *_LINES}, "NonOptQ": {"stem", "right words", "wrong words"}},
+    True: _EVERYWHERE | {"Question": {"stem"}, "NonOptQ": {"stem"}} | dict.fromkeys(("Video", "Audio", "V+A"), _ITEMS),
+}
+_WITHIN = {
+    **{"Cross-frame": "Video", "Cross-audio": "Audio", "Cross-candidate": "Candidates"},
+    **{"Within the stem": "stem", "Within the reference": "reference"},
+}
+_ALL = {"video", "audio", "stem", "last", "labels", "right", "wrong", "reference", "anything else", *_LINES}
 
 
 def tasks(card) -> tuple[str, ...]:
@@ -36,9 +59,8 @@ def pathways(card) -> tuple[str, ...]:
     Raises:
         ValueError: The card names a pathway that there is not.
     """
-    taught = [route.pathway for route in card.routes]
-    if unknown := sorted(set(taught) - set(PATHWAYS)):
-        raise ValueError(f"the card of {card.name} was taught {unknown[0]!r}; pathways are {', '.join(PATHWAYS)}")
+    _check(card)
+    taught = (route.pathway for route in card.routes)
     return tuple(dict.fromkeys([*FIGURE_3, *FIGURE_4, *FIGURE_5, *FIGURE_6, *taught]))
 
 
@@ -53,12 +75,30 @@ def routes(rows: pd.DataFrame, card, *, margin: float = MARGIN) -> list[Known]:
     Returns:
         One fact for each pathway that was taught in a task of these rows, in each category, and one for all the others
         of that task.
+
+    Raises:
+        ValueError: The card names a pathway, or a layer, that there is not.
     """
+    _check(card, n_layers=int(rows["window_stop"].max()) if len(rows) else None)
     tasks = dict.fromkeys(rows["task"]) if len(rows) else {}
     taught = [route for route in card.routes if route.task in tasks]
     if not taught:
         return nothing(card)
     return [fact for task in tasks for fact in _of_task(rows[rows["task"] == task], taught, task, margin)]
+
+
+def _check(card, *, n_layers: int | None = None) -> None:
+    for route in card.routes:
+        if route.pathway not in PATHWAYS:
+            raise ValueError(
+                f"the card of {card.name} names the pathway {route.pathway!r} among its routes; allowed: "
+                f"{', '.join(PATHWAYS)}"
+            )
+        if n_layers is not None and route.layer >= n_layers:
+            raise ValueError(
+                f"the card of {card.name} says that {route.pathway} was taught at layer {route.layer}; its layers are "
+                f"0 to {n_layers - 1}"
+            )
 
 
 def _of_task(rows: pd.DataFrame, taught, task: str, margin: float) -> list[Known]:
@@ -71,24 +111,90 @@ def _of_task(rows: pd.DataFrame, taught, task: str, margin: float) -> list[Known
         curves = _curves(rows[rows["pathway"] == pathway], margin)
         for category in dict.fromkeys(rows["category"]):
             facts.append(_of_curve(curves[curves["category"] == category], f"{pathway} ({category})", own, margin))
-    anywhere = set().union(*layers.values())
-    others = _curves(rows[~rows["pathway"].isin(layers)], margin)
-    others = others[others["found"] & ~_holds(others, anywhere)]
-    named = [f"{row.pathway} ({row.category}), layer {row.layer}: {row.mean:+.0%}" for row in others.itertuples()]
-    facts.append(
-        Known(
-            f"no other pathway ({task})",
-            f"windows without the layers {_listed(anywhere)}",
-            "; ".join(named).replace("-", "−") or "none",
-            "elsewhere too" if named else "found",
-        )
+    facts.append(_of_others(rows, layers, task, margin))
+    return facts
+
+
+def _of_others(rows: pd.DataFrame, layers: dict[str, set[int]], task: str, margin: float) -> Known:
+    """Step 3: the pathways of a task that were not taught, all in one."""
+    interleaved = bool(rows["structure"].any())
+    curves = _curves(rows[~rows["pathway"].isin(layers)], margin)
+    own = {
+        name: set().union(*(at for way, at in layers.items() if shares_edges(name, way, interleaved=interleaved)))
+        for name in curves["pathway"].unique()
+    }
+    expected = [_holds(part, own[name]) for name, part in curves.groupby("pathway", sort=False)]
+    asked = curves[~pd.concat(expected).reindex(curves.index)] if expected else curves
+    if asked.empty:
+        return Known(f"no other pathway ({task})", "–", "every window holds a taught layer", "not tested")
+    found = asked[asked["found"]]
+    named = [f"{row.pathway} ({row.category}), layer {row.layer}: {row.mean:+.0%}" for row in found.itertuples()]
+    where = (
+        f"{asked['pathway'].nunique()} pathways, {asked['layer'].nunique()} layers: wherever they share no taught edge"
     )
+    text = "; ".join(named).replace("-", "−") or f"none of {len(asked)} windows"
+    return Known(f"no other pathway ({task})", where, text, "elsewhere too" if named else "found")
+
+
+def shares_edges(one: str, other: str, *, interleaved: bool) -> bool:
+    """Whether two pathways share edges, by the groups in their names.
+
+    Args:
+        one: A key of `avsink.instruments.pathways.PATHWAYS`.
+        other: Another one.
+        interleaved: Of which kind the prompt is.
+    """
+    return any(a & c and b & d for a, b in _ends(one, interleaved) for c, d in _ends(other, interleaved))
+
+
+def _ends(name: str, interleaved: bool) -> list[tuple[set[str], set[str]]]:
+    groups = _GROUPS[interleaved]
+    if name in _WITHIN:
+        inside = _WITHIN[name]
+        return [(groups.get(inside, {inside}),) * 2]
+    if "↮" in name:
+        one, other = (groups[group] for group in name.split("↮"))
+        return [(one, other), (other, one)]
+    source, target = name.split("↛")
+    others = _ALL if groups[source] is _ITEMS else _ALL - groups[source]  # of all items, a modality has only some
+    return [(groups[source], others if target == "Others" else groups[target])]
+
+
+def discarded(after: Mapping[str, int], card, *, task: str, interleaved: bool) -> list[Known]:
+    """Compare the layers after which tokens can be discarded with those at which they are read for the last time.
+
+    Args:
+        after: Kind of tokens -> the layer, as of `avsink.papers.flow.layers_to_discard`.
+        card: The model's card.
+        task: The task of the run.
+        interleaved: Whether its prompts hold several items.
+
+    Returns:
+        One fact for each kind of tokens.
+    """
+    taught = [route for route in card.routes if route.task == task]
+    if not taught:
+        return nothing(card)
+    facts = []
+    for kind, layer in after.items():
+        own = _GROUPS[interleaved][kind]
+        ends = [(route, *ends) for route in taught for ends in _ends(route.pathway, interleaved)]
+        last = max((route.layer for route, source, target in ends if source & own and target - own), default=-1)
+        said = {-1: "never needed"}
+        facts.append(
+            Known(
+                f"{kind} is read for the last time",
+                said.get(last, f"layer {last}"),
+                said.get(layer, f"can be discarded after layer {layer}"),
+                "found" if layer == last else "missed" if layer < last else "elsewhere too",
+            )
+        )
     return facts
 
 
 def _curves(rows: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Average over samples, with bands and the column `found` (step 1)."""
-    curves = bands(rows, by=["category", "pathway", "layer", "window_start", "window_stop"])
+    curves = delta_p(rows, by=["category", "pathway", "layer", "window_start", "window_stop"])
     return curves.assign(found=curves["high"] < -margin)
 
 
@@ -111,7 +217,7 @@ def _of_curve(curve: pd.DataFrame, name: str, layers: set[int], margin: float) -
 def _holds(curves: pd.DataFrame, layers: set[int]) -> pd.Series:
     """Whether each window holds one of these layers."""
     inside = [(curves["window_start"] <= layer) & (layer < curves["window_stop"]) for layer in sorted(layers)]
-    return pd.concat(inside, axis=1).any(axis=1) if len(curves) else pd.Series(dtype=bool)
+    return pd.concat(inside, axis=1).any(axis=1) if inside and len(curves) else pd.Series(False, index=curves.index)
 
 
 def _listed(layers: set[int]) -> str:

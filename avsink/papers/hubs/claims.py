@@ -14,7 +14,8 @@ rows of `avsink.instruments.sinks.by_layer`.
   that is, over three quarters.
 
 No rule has: what the paper defines (dominance, φ, global sinks, MDS) or does (restoring, halving), since a definition
-cannot fail; and that models of images alone keep objects in object tokens, which needs such a model.
+cannot fail; and that models of images alone keep objects in object tokens, which needs such a model. Who reads the two
+halves is no definition: they are made by rank, and the poster says of either which sense it is mainly read by.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ SUMMARY = "a summary of the paper"
 SENSES = {"video": 1, "audio": -1}  # modality -> sign of the MDS of a token that its own modality reads
 OBJECT, RANDOM, SINK, FEWER_SINKS = amount("Object"), amount("Random", 2), amount("Sink", 2), amount("Sink", 4)
 
-# Finding 1: what the dominant sense told the other one lies in sinks.
+# Hubs 1: what the dominant sense told the other one lies in sinks.
 FINDING_1 = (
     holds_more(ALL, NOTHING, claim="The tokens of either sense hold what the other one showed", where="table 1"),
     holds_more(SINK, RANDOM, claim="Sinks hold more of it than as many random tokens", where="table 1"),
-    holds_more(SINK, amount("All", share=0.5), claim="Sinks hold most of it", where="Finding 1, table 1"),
+    holds_more(SINK, amount("All", share=0.5), claim="Sinks hold most of it", where="Hubs 1, table 1"),
 )
 
-# What is said beside Finding 1: not where objects are, and in few tokens.
+# What is said beside Hubs 1: not where objects are, and in few tokens.
 FINDING_1_BESIDE = (
     holds_more(
         SINK, OBJECT, sizes=ALIKE, claim="Sinks hold more than as many object tokens", where=f"table 1; {SUMMARY}"
@@ -71,7 +72,7 @@ FINDING_1_BESIDE = (
     ),
 )
 
-# Finding 2: of the sinks, it lies in those that the other sense reads.
+# Hubs 2: of the sinks, it lies in those that the other sense reads.
 FINDING_2 = (
     holds_more(
         amount("Cross-modal", 2, 3, 4),
@@ -85,11 +86,11 @@ FINDING_2 = (
         amount("Sink", 2, share=0.5),
         whole=SINK,
         claim="Cross-modal sinks are the primary carriers of what sinks hold",
-        where="Finding 2, table 2",
+        where="Hubs 2, table 2",
     ),
 )
 
-# What is said beside Finding 2.
+# What is said beside Hubs 2.
 FINDING_2_BESIDE = (
     holds_more(
         amount("Cross-modal", 2),
@@ -137,7 +138,7 @@ def _read_by(kind: str, *, to_own: bool, claim: str) -> Rule:
         )
         for modality, other in (("video", "audio"), ("audio", "video"))
     ]
-    return every_part(parts, claim=claim, where="definition of the halves")
+    return every_part(parts, claim=claim, where="the poster, on the two kinds of sinks")
 
 
 OF_SINKS = tuple(

@@ -71,6 +71,8 @@ def histories(*paths: Path | str) -> Released:
             content = tables.read_json(path)
             if not isinstance(content, dict):
                 raise TableError(f"{path.name} is not a JSON object of tokens")
+            if not content:
+                raise TableError(f"{path.name} has no tokens")
         except TableError as error:
             problems.append(Problem(id=path.name, reason=str(error), where=str(path)))
             continue

@@ -30,6 +30,7 @@ __all__ = ["NAMES", "SOURCE", "Tables", "derive", "main", "read", "write"]
 
 SOURCE = "github.com/kaistmm/crossmodal-hub, commit 7e16842"
 PREFIX = "hubs_released_"
+SHOWN = 20  # problems of histories, where none can be used
 PLACES = 10  # parts of a grid or chunk
 DIGITS = 6  # of all numbers but effects, which are as released
 LISTS = "json_files/causal_tracing"
@@ -86,6 +87,7 @@ def read(clone: Path | str = "") -> Tables:
 
     Raises:
         MissingData: The clone is not there, or lacks the files.
+        ValueError: None of its histories can be used.
     """
     if clone:
         return derive(clone)
@@ -98,6 +100,10 @@ def derive(clone: Path | str) -> Tables:
     histories, effects = released.histories(clone), released.effects(clone)
     lists, again = (released_items.items(clone / LISTS / step) for step in ("step1", "step2"))
     clips, odd = released_sinks.clips(histories.table)
+    if not clips:
+        why = [*histories.problems, *odd]
+        more = [f"and {len(why) - SHOWN:,} more"] if len(why) > SHOWN else []
+        raise ValueError("\n  ".join([f"no history in {clone} can be used:", *map(str, why[:SHOWN]), *more]))
     rows, tokens = (
         pd.concat([rows_of(clip) for clip in clips], ignore_index=True)
         for rows_of in (released_sinks.rows, released_sinks.tokens)

@@ -149,7 +149,7 @@ def shares(rows: pd.DataFrame, sets: tuple[str, ...], *, value: str = "ie_clean"
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Format `effects` for a page, in points; missing numbers are left empty.
 
-    Where a larger N takes the same tokens as a smaller one, its measured cells say so.
+    Where a larger N takes the same tokens as a smaller one, its measured cells say so; of random tokens, as many.
     """
     as_before = _as_before(table)
     shown = {"samples": table["dominance"].astype(str) + "-dominant"}
@@ -193,7 +193,7 @@ def _ratio(pairs: pd.DataFrame) -> tuple[float, float, float, int]:
 
 def _points(share: float) -> str:
     """Format a fraction in points; "" if it is missing."""
-    return "" if pd.isna(share) else f"{100 * share:.1f}".replace("-", "−")
+    return "" if pd.isna(share) else f"{100 * share:z.1f}".replace("-", "−")
 
 
 def _reported() -> pd.DataFrame:
@@ -212,8 +212,20 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """Add the column `restored`: the paper's name of the set."""
     if rows.empty:
         return pd.DataFrame(columns=["sample", "dominance", "restored", *VALUES, "tokens"])
+    rows = _drawn_once(rows)
     size = [f" (N={n})" if n else "" for n in rows["one_in"]]
     return rows.assign(restored=rows["token_set"] + size)
+
+
+def _drawn_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Random sets of several N, but of the same sizes, are draws of the same: those of the smallest N stand for all."""
+    random = rows["token_set"] == "Random"
+    kept = [rows[~random]]
+    for _, own in rows[random].groupby("dominance", sort=False):
+        sizes = own.pivot_table(index="sample", columns="one_in", values="tokens")
+        first = {n: next(m for m in sizes if sizes[m].equals(sizes[n])) for n in sizes}
+        kept += [own[own["one_in"] == m].assign(one_in=n) for n, m in first.items()]
+    return pd.concat(kept)
 
 
 def _means(own: pd.DataFrame, value: str) -> pd.DataFrame:

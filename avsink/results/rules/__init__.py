@@ -16,9 +16,10 @@ rule             supported if                                    not supported i
 ===============  ==============================================  =============================================
 
 `drops`, `rises`, `stays_flat` and `costs_more` are applied to each task category. `scope` says in how many they must
-hold: every one, most (more than half), any; or together, all samples being one category. A curve that stays flat counts
-only if another pathway drops on the same samples. The lag is the number of layers from the first pathway's deepest mean
-Δp to the second's; a pathway without a clear drop has no such layer.
+hold: every one, almost every one (at least three quarters), most (more than half), any; or together, all samples being
+one category. A curve that stays flat counts only if another pathway, which shares no edges with it, drops on the same
+samples. The lag is the number of layers from the first pathway's deepest mean Δp to the second's; a pathway without a
+clear drop has no such layer. Where layers on both sides of a bound of the depth are equally deep, that is a plateau.
 
 `lies_above` compares the mean of one number per sample with a bar, `is_most_of` a part with its whole. `unharmed` and
 `improves` compare a configuration's accuracy with the baseline's on the same samples. `holds_more` compares the effects

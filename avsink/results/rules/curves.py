@@ -14,14 +14,31 @@ from typing import Literal
 import pandas as pd
 
 from avsink.results.bands import bands
+from avsink.results.rules.overlap import share_edges
 from avsink.results.rules.shared import FEWEST, Test, if_measured
 from avsink.results.rules.words import share, told
-from avsink.results.verdicts import MARGIN, Found, Outcome, Rule, any_of, every_of, most_of, outcome
+from avsink.results.verdicts import (
+    MARGIN,
+    Found,
+    Outcome,
+    Rule,
+    almost_every_of,
+    any_of,
+    every_of,
+    most_of,
+    outcome,
+)
 
 __all__ = ["COMPOSE", "TOGETHER", "Scope", "delta_p", "drops", "in_words", "put_together", "rises", "stays_flat"]
 
-Scope = Literal["every", "most", "any", "together"]
-COMPOSE = {"every": every_of, "most": most_of, "any": any_of, "together": every_of}  # outcomes of categories -> outcome
+Scope = Literal["every", "almost every", "most", "any", "together"]
+COMPOSE = {  # outcomes of categories -> outcome
+    "every": every_of,
+    "almost every": almost_every_of,
+    "most": most_of,
+    "any": any_of,
+    "together": every_of,
+}
 TOGETHER = "all categories together"
 Judged = tuple[Outcome, pd.Series, str]  # outcome of a curve, the row of its band that is quoted, an addition
 
@@ -69,8 +86,10 @@ def rises(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope
 def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN, scope: Scope = "every") -> Rule:
     """Rule: blocking the pathway changes the answer's probability by less than the margin at every layer.
 
-    A flat curve is evidence only where a drop could have been seen. The control is any other pathway of the category,
+    A flat curve is evidence only where a drop could have been seen. The control is another pathway of the category,
     measured on the same samples, whose band lies below the margin at some layer; the band holds for all that are tried.
+    A control has another target, or a source that has no tokens in common: a part of what is said to be flat, or what
+    it is a part of, is no control (`avsink.results.rules.overlap`).
     """
 
     def judged(curve: pd.DataFrame, rows: pd.DataFrame) -> Judged:
@@ -81,13 +100,13 @@ def stays_flat(pathway: str, *, claim: str, where: str, margin: float = MARGIN, 
         if found != "supported":
             return found, quoted, ""
         control = _control(rows, pathway, margin=margin)
-        return (found, quoted, control) if control else ("no control", quoted, "no other pathway drops here")
+        return (found, quoted, control) if control else ("no control", quoted, "no pathway apart from it drops here")
 
     return Rule(
         claim=claim,
         where=where,
         condition=f"{pathway}: {in_words(scope)}, the band lies within ±{share(margin)} at every layer, while another "
-        f"pathway's band lies below {share(-margin)} on the same samples",
+        f"pathway's band, which shares no edges with it, lies below {share(-margin)} on the same samples",
         test=_by_category(
             pathway, judged, scope=scope, bars=(-margin, margin), held=f"within ±{share(margin)}", worst="far"
         ),
@@ -101,9 +120,13 @@ def delta_p(rows: pd.DataFrame, *, by: Sequence[str]) -> pd.DataFrame:
 
 def in_words(scope: Scope) -> str:
     """How a scope is told: ``in most categories``."""
-    return {"every": "in every category", "most": "in most categories", "any": "in some category"}.get(
-        scope, "over all samples together"
-    )
+    return {
+        "every": "in every category",
+        "almost every": "in at least three quarters of the categories",
+        "most": "in most categories",
+        "any": "in some category",
+        "together": "over all samples together",
+    }[scope]
 
 
 def put_together(rows: pd.DataFrame, scope: Scope) -> pd.DataFrame:
@@ -112,9 +135,10 @@ def put_together(rows: pd.DataFrame, scope: Scope) -> pd.DataFrame:
 
 
 def _control(rows: pd.DataFrame, pathway: str, *, margin: float) -> str:
-    """Of one category's rows: the other pathway that costs most on the samples of this one, in words; "" if none."""
+    """Of one category's rows: what costs most on the samples of this pathway, apart from it, in words; or ""."""
     own = rows.loc[rows["pathway"] == pathway, "sample"]
-    others = rows[(rows["pathway"] != pathway) & rows["sample"].isin(own)]
+    apart = [name for name in rows["pathway"].unique() if not share_edges(name, pathway)]
+    others = rows[rows["pathway"].isin(apart) & rows["sample"].isin(own)]
     counts = others.groupby("pathway")["sample"].nunique()
     others = others[others["pathway"].isin(counts.index[counts >= FEWEST])]
     if others.empty:

@@ -8,14 +8,17 @@ tokens do (`avsink.results.rules.amounts`).
 2. A *part* of the statement is one dominance and one effect, IE_clean or IE_corrupt. It is supported if the 95 %
    interval of the mean difference lies above 0, not supported if it does not reach above 0, and too wide otherwise.
 3. A part says nothing, and says why, in this order:
-   *not measured*: a set is missing, is nearly everywhere (`EVERYWHERE` of all tokens), or its size does not fit the
-   statement (`sizes`);
+   *not measured*: a set is missing;
    *too few*: fewer than `FEWEST` samples;
-   *nothing to restore*: the interval of `whole`, of which the statement tells the place, does not lie above 0; or a set
-   has tokens in fewer than half of the samples. A share of all tokens needs no tokens in the set: sinks that do not
-   exist do not hold most.
-4. The statement is supported if all parts are. Parts in which `whole` brings back nothing are left out, unless there is
-   no other.
+   *sizes do not fit*: a set is nearly everywhere (`EVERYWHERE` of all tokens), or not of the size that the statement
+   speaks of (`sizes`);
+   *nothing to restore*: the interval of `whole`, of which the statement tells the place, does not reach above `NEARLY`;
+   or a set has tokens in fewer than half of the samples. A share of all tokens needs no tokens in the set: sinks that
+   do not exist do not hold most.
+4. Where the interval of `whole` lies on both sides of 0, nobody knows whether there is anything to place. Such a part
+   is not supported if the difference contradicts the statement, and else *too wide*.
+5. The statement is supported if all parts are. Parts in which it is certain that `whole` brings back nothing are left
+   out, unless there is no other.
 
 `Comparison.of_means` holds printed means to the same rule. They come without intervals: the interval is then what the
 rounding of the printed digits leaves open.
@@ -42,6 +45,7 @@ READS = "effects"  # the name of these rows where a page measures several things
 EVERYWHERE = 0.8  # of all tokens that can be restored: a set of so many is not one of several places
 ALIKE = (2 / 3, 1.5)  # sizes of two sets, divided: as many tokens in both, more or less
 FEWER = (0.0, 0.75)  # the first set has clearly fewer tokens than the second
+NEARLY = 0.01  # an effect, as a difference of probabilities: no more than this is nothing
 DOMINANCES = ("audio", "video")
 EFFECTS = {"ie_clean": "IE_clean", "ie_corrupt": "IE_corrupt"}
 ROUNDED = 0.0000500001  # a mean that is printed in points with two digits is off by less than this
@@ -117,7 +121,7 @@ class Comparison(Rule):
             yield Part("not measured", where, "none of these sets")
             return
         draws = own.groupby(["sample", "token_set", "one_in"])[[*self.effects, "tokens"]]
-        table = draws.mean().unstack(["token_set", "one_in"])
+        table = draws.mean().unstack(["token_set", "one_in"]).reindex(own["sample"].unique())  # order decides resamples
         several = [term for term in self.terms if len(term.one_in) > 1]
         known = [{n for _, n in term.columns(table["tokens"])} for term in several]
         shared = set.intersection(*known) if known else set()
@@ -145,7 +149,7 @@ class Comparison(Rule):
         there = {term: float((tokens[term.columns(tokens)].max(axis=1) > 0).mean()) for term in self.terms}
         if wide := [term for term in places if size[term] >= EVERYWHERE * size[ALL.terms[0]]]:
             counted = f"{size[wide[0]]:.1f} of {size[ALL.terms[0]]:.1f} tokens"
-            return Part("not measured", where, f"{wide[0].set} is nearly everywhere, {counted}")
+            return Part("sizes do not fit", where, f"{wide[0].set} is nearly everywhere, {counted}")
         rare = [term for term in (*self.whole.places, *places) if there[term] < 0.5]
         if rare and (self.second.places or self.whole.places):
             text = f"{there[rare[0]]:.0%} of the samples have tokens in {rare[0].set}"
@@ -154,7 +158,7 @@ class Comparison(Rule):
             one, two = self.first.places[0], self.second.places[0]
             if not self.sizes[0] <= size[one] / size[two] <= self.sizes[1]:
                 counted = f"{size[one]:.1f} tokens in {one.set}, {size[two]:.1f} in {two.set}"
-                return Part("not measured", where, f"the sizes do not fit the statement, {counted}")
+                return Part("sizes do not fit", where, counted)
         return None
 
     def _part(self, table: pd.DataFrame, where: str, effect: str, *, printed: bool) -> Part:
@@ -162,12 +166,15 @@ class Comparison(Rule):
         if not self.second.terms:
             low, high, text = _interval(first, self.first.shares, printed=printed)
             return Part(_outcome(low, high), where, f"{effect} {text}")
-        low, _, text = _interval(whole, self.whole.shares, printed=printed)
-        if not low > 0:
-            return Part("nothing to restore", where, f"{effect} of {self.whole} is {text}", void=True)
+        least, most, there = _interval(whole, self.whole.shares, printed=printed)
         low, high, text = _interval(first - second, self.first.shares + self.second.shares, printed=printed)
         one, two = (_points(numbers.mean(), 2 if printed else 1) for numbers in (first, second))
-        return Part(_outcome(low, high), where, f"{effect} {one} against {two}, {text}")
+        of_whole, text = f"{effect} of {self.whole} is {there}", f"{effect} {one} against {two}, {text}"
+        if least <= 0 if printed else most <= NEARLY:  # a printed mean has no noise but its rounding
+            return Part("nothing to restore", where, of_whole, void=True)
+        if least > 0 or high <= 0:
+            return Part(_outcome(low, high), where, text)
+        return Part("too wide", where, f"{of_whole}, on both sides of 0; {text}")
 
     def _one_set(self, rows: pd.DataFrame) -> list[str]:
         """Say so where several values of N take the same tokens: sets that lie in one another, and are of one size."""
@@ -199,7 +206,7 @@ def holds_more(
         second: The amount to compare with; that without terms is 0.
         claim: The paper's statement.
         where: Its place in the paper.
-        whole: The amount of which the statement tells the place. Where it is not above 0, there is nothing to place.
+        whole: The amount of which the statement tells the place. Where it is certain to be nothing, there is no place.
         sizes: `ALIKE`, `FEWER` or another range of the tokens in `first` divided by those in `second`; None: any.
         dominance: Which samples count, "audio" or "video"; None for both, each of which must support the statement.
         value: The effect, "ie_clean" or "ie_corrupt"; None for both, each of which must support the statement.
@@ -211,7 +218,7 @@ def holds_more(
         f"{' and '.join(EFFECTS[effect] for effect in effects)} of {first}"
         f"{f' minus {second}' if second.terms else ''}, sample by sample: the interval lies above 0 for "
         f"{' and '.join(f'{kind}-dominant' for kind in dominances)} samples (n ≥ {FEWEST})"
-        f"{f', wherever that of {whole} does' if second.terms else ''}"
+        f"{f', unless that of {whole} does not reach above {100 * NEARLY:g} point' if second.terms else ''}"
     )
     if sizes:
         condition += (

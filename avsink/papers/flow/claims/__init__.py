@@ -1,8 +1,8 @@
 """What *From Senses to Decisions* reports, finding by finding: each statement with the rule by which a run is judged.
 
 The paper prints curves and describes them in words, so its statements are paraphrased. "Almost every task" is read as
-most categories. Depths have no numbers in the paper; how they are read here is in `avsink.papers.flow.claims.depths`.
-Kinds of rules are in `avsink.results.rules`, margins in `avsink.results.verdicts`.
+at least three quarters of the categories. Depths have no numbers in the paper; how they are read here is in
+`avsink.papers.flow.claims.depths`. Kinds of rules are in `avsink.results.rules`, margins in `avsink.results.verdicts`.
 """
 
 from avsink.papers.flow.claims.attention import FINDING_1

@@ -10,7 +10,7 @@ from functools import partial
 
 from avsink.papers.flow.claims.depths import LATE, MIDDLE
 from avsink.results import rules
-from avsink.results.rules import comes_first, in_each_category, lies_at_depth
+from avsink.results.rules import comes_first, every_part, in_each_category, lies_at_depth
 
 __all__ = ["FINDING_3", "FINDING_3_FIGURE_5", "FINDING_3_FIGURE_6", "FINDING_3_FIGURE_13", "FINDING_3_FIGURE_14"]
 
@@ -36,6 +36,12 @@ FINDING_3_FIGURE_5 = (
     stays_flat("Candidates↛Last", claim="Candidates do not reach the last token directly", where=FIGURE_5),
     stays_flat("Question↛Last", claim="Nor does the question", where=FIGURE_5),
     comes_first(
+        "Cross-candidate",
+        "Candidates↛Reference",
+        claim="First among the candidates, then into the reference",
+        where=FIGURE_5,
+    ),
+    comes_first(
         "Candidates↛Reference",
         "Reference↛Last",
         claim="First into the reference, then to the last token",
@@ -51,8 +57,28 @@ FINDING_3_FIGURE_6 = (
         where=FIGURE_6A,
     ),
     costs_more("CorrectCand↛CorrectOpt", "Reference↛CorrectOpt", claim="… and less on the reference", where=FIGURE_6B),
-    lies_at_depth(("CorrectCand↛CorrectOpt",), **MIDDLE, claim="All this lies at middle layers", where=FIGURE_6A),
-    stays_flat("CorrectCand↛Last", claim="No candidate reaches the last token directly", where=FIGURE_6C),
+    every_part(
+        (
+            drops("IncorrectCand↛CorrectOpt", claim="the wrong candidates", where=FIGURE_6A),
+            drops("Reference↛CorrectOpt", claim="the reference", where=FIGURE_6B),
+        ),
+        claim="Wrong candidates and the reference contribute, too",
+        where=f"{FIGURE_6A}-b",
+    ),
+    lies_at_depth(
+        ("CorrectCand↛CorrectOpt", "IncorrectCand↛CorrectOpt", "Reference↛CorrectOpt"),
+        **MIDDLE,
+        claim="All this lies at middle layers",
+        where=f"{FIGURE_6A}-b",
+    ),
+    every_part(
+        (
+            stays_flat("CorrectCand↛Last", claim="the right one", where=FIGURE_6C),
+            stays_flat("IncorrectCand↛Last", claim="the wrong ones", where=FIGURE_6C),
+        ),
+        claim="No candidate reaches the last token directly",
+        where=FIGURE_6C,
+    ),
     stays_flat("Question↛CorrectOpt", claim="It draws nothing from the question", where=FIGURE_6B),
     drops("CorrectOpt↛Last", claim="The last token reads the right option's letter", where=FIGURE_6D),
     rises("IncorrectOpt↛Last", claim="The other letters compete with it", where=FIGURE_6D),

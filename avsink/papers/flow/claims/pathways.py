@@ -58,7 +58,7 @@ FINDING_2_FIGURE_3 = (
         "Cross-frame",
         claim="Attention across frames contributes to almost every task",
         where="§4.2, fig. 3",
-        scope="most",
+        scope="almost every",
     ),
     stays_flat("Cross-audio", claim="Attention across audio chunks matters little in any task", where="§4.2, fig. 3"),
     among(
@@ -114,7 +114,21 @@ FINDING_2_FIGURE_4 = (
     ),
     drops("Question↛Last", claim="The question carries what they brought to the last token", where="§4.3, fig. 4"),
     lies_at_depth(("Question↛Last",), **LATE, claim="It does so at late layers", where="§4.3, fig. 4"),
-    stays_flat("V+A↛Last", claim="Nothing goes from the media to the last token directly", where="§4.3, figs. 4 and 9"),
+    every_part(
+        (
+            stays_flat("Video↛Last", claim="from video", where="§4.3, fig. 4"),
+            stays_flat("Audio↛Last", claim="from audio", where="§4.3, fig. 4"),
+            stays_flat("V+A↛Last", claim="from both at once", where="App. F.1.1, fig. 9"),
+        ),
+        claim="Nothing goes from the media to the last token directly",
+        where="§4.3, figs. 4 and 9",
+    ),
+    comes_first(
+        ("Cross-frame", "Audio↮Video"),
+        "V+A↛Question",
+        claim="First within and between the media, then into the question",
+        where="§4.3, figs. 3 and 4",
+    ),
     comes_first(
         "V+A↛Question", "Question↛Last", claim="First into the question, then to the last token", where="§4.3, fig. 4"
     ),
