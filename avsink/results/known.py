@@ -65,7 +65,7 @@ def told(found: Sequence[Known], card) -> str:
     """Say how many facts were found, and what figures of this model are: the note of `verdicts.conclude`."""
     tested = [fact.outcome for fact in found if fact.outcome != "not tested"]
     counts = ", ".join(f"{tested.count(name)} {name}" for name in dict.fromkeys(tested))
-    known = f"Of {len(tested)} things that were taught or must be absent: {counts}. " if tested else ""
+    known = f"Taught or to be absent: {counts}. " if tested else ""
     return known + card.caveat
 
 
