@@ -13,6 +13,7 @@ from avsink.instruments import knockout
 from avsink.instruments.pathways import BESIDE, CLIP, INTERLEAVED, OUT, PATHWAYS
 from avsink.models.cards import CARDS, Taught
 from avsink.papers.flow import known
+from avsink.results.rules.overlap import share_edges
 from avsink.toyworld.prompts import NAMES
 from avsink.toyworld.routes import GATHER_LAYER, ROUTES
 
@@ -104,7 +105,7 @@ def test_pathways_that_share_edges_are_known_by_their_names(task):
             edges[name] = found
     assert len(edges) > 15
     for one, other in permutations(edges, 2):
-        said = known.shares_edges(one, other, interleaved=bool(layout.candidates))
+        said = share_edges(one, other, interleaved=bool(layout.candidates))
         assert said or not edges[one] & edges[other], (one, other)
         if "Others" not in one + other and "Within" not in one + other:
             assert said == bool(edges[one] & edges[other]), (one, other)

@@ -9,7 +9,7 @@ The card of a teaching model lists pathways, each with its layer and its task (`
 2. the window should find it if it holds a taught layer of the pathway, and must not if it holds none;
 3. a pathway that was not taught must be found in no window, except that it may share edges with a taught one: the way
    from video and audio together shares those from the audio. Such a pathway may be found where a taught one with
-   which it shares edges is (`shares_edges`);
+   which it shares edges is (`avsink.results.rules.overlap`);
 4. a kind of tokens can be discarded after the last taught layer at which anything outside it reads it (`discarded`).
 """
 
@@ -23,29 +23,10 @@ from avsink.instruments.pathways import FIGURE_3, FIGURE_4, FIGURE_5, FIGURE_6, 
 from avsink.results.known import Known, compared
 from avsink.results.known import unknown as nothing
 from avsink.results.rules.curves import delta_p
+from avsink.results.rules.overlap import ends, parts, share_edges
 from avsink.results.verdicts import MARGIN
 
-__all__ = ["discarded", "pathways", "routes", "shares_edges", "tasks"]
-
-# Group of tokens -> the parts of a prompt that it is made of. Two pathways share edges if their sources share a part,
-# and their targets do.
-_LINES = {"right letter", "right words", "wrong letters", "wrong words"}
-_EVERYWHERE = {
-    **{"Video": {"video"}, "Audio": {"audio"}, "V+A": {"video", "audio"}, "Last": {"last"}, "Labels": {"labels"}},
-    **{"TrueOpt": {"right letter"}, "CorrectOpt": {"right letter"}, "TrueLine": {"right letter", "right words"}},
-    **{"FalseOpt": {"wrong letters"}, "IncorrectOpt": {"wrong letters"}, "Reference": {"reference"}},
-    **{"Candidates": {"right", "wrong"}, "CorrectCand": {"right"}, "IncorrectCand": {"wrong"}},
-}
-_ITEMS = {"right", "wrong", "reference"}
-_GROUPS = {  # by whether several items are interleaved: then options are no part of the question, and items are media
-    False: _EVERYWHERE | {"Question": {"stem", *_LINES}, "NonOptQ": {"stem", "right words", "wrong words"}},
-    True: _EVERYWHERE | {"Question": {"stem"}, "NonOptQ": {"stem"}} | dict.fromkeys(("Video", "Audio", "V+A"), _ITEMS),
-}
-_WITHIN = {
-    **{"Cross-frame": "Video", "Cross-audio": "Audio", "Cross-candidate": "Candidates"},
-    **{"Within the stem": "stem", "Within the reference": "reference"},
-}
-_ALL = {"video", "audio", "stem", "last", "labels", "right", "wrong", "reference", "anything else", *_LINES}
+__all__ = ["discarded", "pathways", "routes", "tasks"]
 
 
 def tasks(card) -> tuple[str, ...]:
@@ -120,7 +101,7 @@ def _of_others(rows: pd.DataFrame, layers: dict[str, set[int]], task: str, margi
     interleaved = bool(rows["structure"].any())
     curves = _curves(rows[~rows["pathway"].isin(layers)], margin)
     own = {
-        name: set().union(*(at for way, at in layers.items() if shares_edges(name, way, interleaved=interleaved)))
+        name: set().union(*(at for way, at in layers.items() if share_edges(name, way, interleaved=interleaved)))
         for name in curves["pathway"].unique()
     }
     expected = [_holds(part, own[name]) for name, part in curves.groupby("pathway", sort=False)]
@@ -134,30 +115,6 @@ def _of_others(rows: pd.DataFrame, layers: dict[str, set[int]], task: str, margi
     )
     text = "; ".join(named).replace("-", "−") or f"none of {len(asked)} windows"
     return Known(f"no other pathway ({task})", where, text, "elsewhere too" if named else "found")
-
-
-def shares_edges(one: str, other: str, *, interleaved: bool) -> bool:
-    """Whether two pathways share edges, by the groups in their names.
-
-    Args:
-        one: A key of `avsink.instruments.pathways.PATHWAYS`.
-        other: Another one.
-        interleaved: Of which kind the prompt is.
-    """
-    return any(a & c and b & d for a, b in _ends(one, interleaved) for c, d in _ends(other, interleaved))
-
-
-def _ends(name: str, interleaved: bool) -> list[tuple[set[str], set[str]]]:
-    groups = _GROUPS[interleaved]
-    if name in _WITHIN:
-        inside = _WITHIN[name]
-        return [(groups.get(inside, {inside}),) * 2]
-    if "↮" in name:
-        one, other = (groups[group] for group in name.split("↮"))
-        return [(one, other), (other, one)]
-    source, target = name.split("↛")
-    others = _ALL if groups[source] is _ITEMS else _ALL - groups[source]  # of all items, a modality has only some
-    return [(groups[source], others if target == "Others" else groups[target])]
 
 
 def discarded(after: Mapping[str, int], card, *, task: str, interleaved: bool) -> list[Known]:
@@ -177,9 +134,9 @@ def discarded(after: Mapping[str, int], card, *, task: str, interleaved: bool) -
         return nothing(card)
     facts = []
     for kind, layer in after.items():
-        own = _GROUPS[interleaved][kind]
-        ends = [(route, *ends) for route in taught for ends in _ends(route.pathway, interleaved)]
-        last = max((route.layer for route, source, target in ends if source & own and target - own), default=-1)
+        own = parts(kind, interleaved=interleaved)
+        ways = [(route, *way) for route in taught for way in ends(route.pathway, interleaved=interleaved)]
+        last = max((route.layer for route, source, target in ways if source & own and target - own), default=-1)
         said = {-1: "never needed"}
         facts.append(
             Known(

@@ -137,7 +137,8 @@ def put_together(rows: pd.DataFrame, scope: Scope) -> pd.DataFrame:
 def _control(rows: pd.DataFrame, pathway: str, *, margin: float) -> str:
     """Of one category's rows: what costs most on the samples of this pathway, apart from it, in words; or ""."""
     own = rows.loc[rows["pathway"] == pathway, "sample"]
-    apart = [name for name in rows["pathway"].unique() if not share_edges(name, pathway)]
+    items = "structure" in rows and bool(rows["structure"].any())
+    apart = [name for name in rows["pathway"].unique() if not share_edges(name, pathway, interleaved=items)]
     others = rows[rows["pathway"].isin(apart) & rows["sample"].isin(own)]
     counts = others.groupby("pathway")["sample"].nunique()
     others = others[others["pathway"].isin(counts.index[counts >= FEWEST])]

@@ -1,40 +1,59 @@
 """Which pathways share attention edges, by their names.
 
-`Source↛Target` blocks the edges from one group of tokens to another, `A↮B` those in both directions, and the `Cross-…`
-pathways edges within one group. Two pathways share edges if their sources have tokens in common and their targets do.
+`Source↛Target` blocks the edges from one group of tokens to another, `A↮B` those in both directions, `Source↛Others`
+all that leave a group, and others the edges within one group. Each group is made of parts of a prompt (`parts`); two
+pathways share edges if their sources share a part, and their targets do.
 """
 
 from __future__ import annotations
 
-__all__ = ["share_edges"]
+__all__ = ["ends", "parts", "share_edges"]
 
-PARTS = {
-    "V+A": {"Video", "Audio"},
-    "Question": {"NonOptQ", "TrueOpt", "FalseOpt"},
-    "Candidates": {"CorrectCand", "IncorrectCand"},
+LINES = {"right letter", "right words", "wrong letters", "wrong words"}
+ITEMS = {"right", "wrong", "reference"}
+EVERYWHERE = {
+    **{"Video": {"video"}, "Audio": {"audio"}, "V+A": {"video", "audio"}, "Last": {"last"}, "Labels": {"labels"}},
+    **{"TrueOpt": {"right letter"}, "CorrectOpt": {"right letter"}, "TrueLine": {"right letter", "right words"}},
+    **{"FalseOpt": {"wrong letters"}, "IncorrectOpt": {"wrong letters"}, "Reference": {"reference"}},
+    **{"Candidates": {"right", "wrong"}, "CorrectCand": {"right"}, "IncorrectCand": {"wrong"}},
 }
-"""Group -> the groups that it consists of."""
-WITHIN = {"Cross-frame": "Video", "Cross-audio": "Audio", "Cross-candidate": "Candidates"}
+GROUPS = {  # by whether several items are interleaved: then options are no part of the question, and items are media
+    False: EVERYWHERE | {"Question": {"stem", *LINES}, "NonOptQ": {"stem", "right words", "wrong words"}},
+    True: EVERYWHERE | {"Question": {"stem"}, "NonOptQ": {"stem"}} | dict.fromkeys(("Video", "Audio", "V+A"), ITEMS),
+}
+WITHIN = {
+    **{"Cross-frame": "Video", "Cross-audio": "Audio", "Cross-candidate": "Candidates"},
+    **{"Within the stem": "stem", "Within the reference": "reference"},
+}
+ALL = {"video", "audio", "stem", "last", "labels", "anything else", *ITEMS, *LINES}
 
 
-def share_edges(one: str, other: str) -> bool:
+def share_edges(one: str, other: str, *, interleaved: bool) -> bool:
     """Whether closing one pathway closes edges of the other, too.
 
-    Names that are no pathways of the paper share edges with themselves alone.
+    Args:
+        one: A key of `avsink.instruments.pathways.PATHWAYS`. Any other name shares edges with itself alone.
+        other: Another one.
+        interleaved: Whether several items are interleaved in the prompt.
     """
-    pairs = [(a, b) for a in _edges(one) for b in _edges(other)]
-    return one == other or any(_meet(a[0], b[0]) and _meet(a[1], b[1]) for a, b in pairs)
+    pairs = [(a, b) for a in ends(one, interleaved=interleaved) for b in ends(other, interleaved=interleaved)]
+    return one == other or any(a[0] & b[0] and a[1] & b[1] for a, b in pairs)
 
 
-def _edges(pathway: str) -> list[tuple[str, str]]:
-    """The (source, target) pairs of a pathway."""
+def ends(pathway: str, *, interleaved: bool) -> list[tuple[set[str], set[str]]]:
+    """The (source, target) pairs of a pathway, as parts of a prompt."""
     if pathway in WITHIN:
-        return [(WITHIN[pathway], WITHIN[pathway])]
+        return [(parts(WITHIN[pathway], interleaved=interleaved),) * 2]
     source, arrow, target = pathway.replace("↮", "↛").partition("↛")
-    ways = [(source, target)] if arrow else []
-    return [*ways, (target, source)] if "↮" in pathway else ways
+    if not arrow:
+        return []
+    inside = parts(source, interleaved=interleaved)
+    if target == "Others":  # of all items, a modality has only some
+        return [(inside, ALL if inside is ITEMS else ALL - inside)]
+    outside = parts(target, interleaved=interleaved)
+    return [(inside, outside), (outside, inside)] if "↮" in pathway else [(inside, outside)]
 
 
-def _meet(one: str, other: str) -> bool:
-    """Whether two groups have tokens in common."""
-    return not PARTS.get(one, {one}).isdisjoint(PARTS.get(other, {other}))
+def parts(group: str, *, interleaved: bool) -> set[str]:
+    """The parts of a prompt that a group of tokens is made of."""
+    return GROUPS[interleaved].get(group, {group})
